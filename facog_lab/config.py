@@ -1,0 +1,108 @@
+"""The base of every config: frozen, checked when it is made, with errors a person can act on."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import types
+import typing
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+
+# "auto" means CUDA where there is one. Not part of any config: a device changes the speed of a
+# run and its last digits, not what was asked for; the manifest records which one was used.
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class ConfigError(ValueError):
+    """A setting has an unknown name, or a value of the wrong type or outside its range."""
+
+
+class Config(BaseModel):
+    """A frozen set of settings.
+
+    Numbers may come as strings, since papermill's ``-y`` sends ``1e-3`` as one; a boolean is never
+    a number, and NaN and infinity are never values.
+
+    Raises:
+        ConfigError: naming the field, its value, what is allowed, and the nearest known name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(explain(type(self), error)) from None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_boolean_for_a_number(cls, value: Any, info: Any) -> Any:
+        if isinstance(value, bool) and bool not in _kinds(cls.model_fields[info.field_name]):
+            raise ValueError("a boolean")
+        return value
+
+    def replace(self, **changes: Any) -> typing.Self:
+        """The same settings with some changed, checked again."""
+        return type(self)(**{**self.model_dump(), **changes})
+
+
+def allowed(config: type[BaseModel], name: str) -> str:
+    """What a field takes, in words: ``a whole number, at least 1, at most 20``."""
+    field = config.model_fields[name]
+    words = []
+    for kind in _kinds(field):
+        if typing.get_origin(kind) is Literal:
+            words.append("one of " + ", ".join(map(repr, typing.get_args(kind))))
+        else:
+            names = {int: "a whole number", float: "a number", bool: "True or False"}
+            names |= {str: "a text", types.NoneType: "None (leave it to the preset)"}
+            words.append(names.get(kind, str(kind).replace("typing.", "")))
+    text = " or ".join(words)
+    bounds = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
+    for rule in field.metadata:
+        for key, phrase in bounds.items():
+            if getattr(rule, key, None) is not None:
+                text += ", " + phrase.format(getattr(rule, key))
+    return text
+
+
+def explain(config: type[BaseModel], error: ValidationError) -> str:
+    """All that is wrong with the values of a config, one line a field."""
+    lines = []
+    for problem in error.errors():
+        name = str(problem["loc"][0]) if problem["loc"] else ""
+        if problem["type"] == "extra_forbidden":
+            lines.append(unknown(name, config.model_fields))
+        elif name in config.model_fields:
+            line = f"{name} = {problem['input']!r} is not allowed: it must be {allowed(config, name)}."
+            if problem["type"] == "value_error" and "boolean" not in problem["msg"]:
+                line = f"{name} = {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
+            lines.append(line)
+        else:
+            lines.append(problem["msg"].removeprefix("Value error, "))
+    return "\n".join(lines)
+
+
+def unknown(name: str, known: typing.Iterable[str]) -> str:
+    """The message for a name that is not known, with the nearest one that is."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"There is no setting named {name!r}.{hint} Known: {', '.join(known)}."
+
+
+def digest(*parts: Any) -> str:
+    """SHA-256, in hex, of values written as canonical JSON."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _kinds(field: FieldInfo) -> tuple[Any, ...]:
+    annotation = field.annotation
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return typing.get_args(annotation)
+    return (annotation,)
