@@ -60,7 +60,7 @@ def allowed(config: type[BaseModel], name: str) -> str:
             words.append("one of " + ", ".join(map(repr, typing.get_args(kind))))
         else:
             names = {int: "a whole number", float: "a number", bool: "True or False"}
-            names |= {str: "a text", types.NoneType: "None (leave it to the preset)"}
+            names |= {str: "a text", types.NoneType: "None"}
             words.append(names.get(kind, str(kind).replace("typing.", "")))
     text = " or ".join(words)
     bounds = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
@@ -79,9 +79,13 @@ def explain(config: type[BaseModel], error: ValidationError) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(unknown(name, config.model_fields))
         elif name in config.model_fields:
-            line = f"{name} = {problem['input']!r} is not allowed: it must be {allowed(config, name)}."
+            line = (
+                f"{name} = {problem['input']!r} is not allowed: it must be {allowed(config, name)}."
+            )
             if problem["type"] == "value_error" and "boolean" not in problem["msg"]:
-                line = f"{name} = {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
+                line = (
+                    f"{name} = {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
+                )
             lines.append(line)
         else:
             lines.append(problem["msg"].removeprefix("Value error, "))

@@ -7,7 +7,9 @@ and are the same on every device.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -26,6 +28,17 @@ def derive(*keys: int | str) -> int:
 def generator(device: torch.device | str, *keys: int | str) -> torch.Generator:
     """A generator of its own for these keys; PyTorch's global one is never touched."""
     return torch.Generator(device).manual_seed(derive(*keys))
+
+
+@contextlib.contextmanager
+def seeded(*keys: int | str) -> Iterator[None]:
+    """PyTorch's global CPU generator seeded by these keys inside the block, untouched after it.
+
+    For initialising modules, which draw from the global generator only.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(*keys))
+        yield
 
 
 def uniform(seed: int, epoch: int, index: Tensor, stream: str, n: int) -> Tensor:

@@ -1,0 +1,208 @@
+"""The feature dictionary L (§3.2): every training feature of the frozen backbone, by class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from facog_lab import draws
+from facog_lab.augment import make_views
+from facog_lab.config import Config
+from facog_lab.datasets import ImageFiles, LongTailed
+from facog_lab.phase1 import Phase1
+
+BATCH = 500  # images in a forward pass; the result does not depend on it beyond rounding
+
+
+class DictionaryConfig(Config):
+    """Settings of the feature dictionary."""
+
+    views: int = Field(
+        0, ge=0, le=100, description="augmented features per image, besides the clean one"
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="of the augmented views")
+
+
+@dataclass(frozen=True)
+class FeatureDictionary:
+    """Training features grouped by class, and the test features beside them.
+
+    Attributes:
+        features: (R, D) float32, the rows of a class next to each other.
+        labels: (R,) int64, ascending.
+        images: (R,) int64, the training image each row was made from.
+        class_counts: (C,) int64, training images (not rows) of each class.
+        class_names: C names.
+        test_features: (M, D) float32.
+        test_labels: (M,) int64.
+        starts: (C + 1,) int64; class c has the rows starts[c] to starts[c + 1].
+    """
+
+    features: Tensor
+    labels: Tensor
+    images: Tensor
+    class_counts: Tensor
+    class_names: tuple[str, ...]
+    test_features: Tensor
+    test_labels: Tensor
+    starts: Tensor
+
+    @classmethod
+    def build(
+        cls,
+        features: Tensor,
+        labels: Tensor,
+        images: Tensor,
+        class_names: tuple[str, ...],
+        test_features: Tensor,
+        test_labels: Tensor,
+    ) -> FeatureDictionary:
+        """Groups rows in any order by class.
+
+        Raises:
+            ValueError: if the lengths differ, a class has no feature, or a feature is not finite.
+        """
+        if not len(features) == len(labels) == len(images):
+            raise ValueError(
+                f"{len(features)} features, {len(labels)} labels and {len(images)} image numbers: "
+                "there must be as many of each."
+            )
+        counts = torch.bincount(labels, minlength=len(class_names))
+        if (counts == 0).any():
+            empty = class_names[int((counts == 0).nonzero()[0])]
+            raise ValueError(f"class {empty!r} has no feature: leave it out of the data set.")
+        if not features.isfinite().all():
+            row = int((~features.isfinite()).any(1).nonzero()[0])
+            raise ValueError(f"feature {row} holds NaN or infinity: phase 1 must be made again.")
+        order = torch.argsort(labels, stable=True)
+        images_of_class = torch.stack([labels, images]).unique(dim=1)[0]
+        return cls(
+            features=features[order],
+            labels=labels[order],
+            images=images[order],
+            class_counts=torch.bincount(images_of_class, minlength=len(class_names)),
+            class_names=class_names,
+            test_features=test_features,
+            test_labels=test_labels,
+            starts=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
+        )
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return len(self.class_names)
+
+    @property
+    def feature_dim(self) -> int:
+        """D, the paper's D_E."""
+        return self.features.shape[1]
+
+    def to(self, device: torch.device) -> FeatureDictionary:
+        """The same dictionary on another device."""
+        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return FeatureDictionary(**moved, class_names=self.class_names)
+
+    def draw(self, labels: Tensor, n_s: int, rng: torch.Generator) -> Tensor:
+        """Rows of n_s features of the wanted classes, drawn afresh for every label.
+
+        Without replacement where the class has n_s features, with it where it has fewer. The
+        slots are exchangeable: every order of the same rows is equally likely.
+
+        Args:
+            labels: (B,) int64.
+            n_s: how many for each label, at least 1.
+            rng: where the randomness comes from; on the device of the dictionary.
+
+        Returns:
+            (B, n_s) int64, rows of `features`.
+        """
+        first, size = self.starts[labels], self.starts[labels + 1] - self.starts[labels]  # (B,)
+        chance = torch.rand(
+            (len(labels), 2 * n_s), generator=rng, device=labels.device, dtype=torch.float64
+        )
+        # Floyd's algorithm, for all labels at once: at turn j draw t from 0..j; if t was taken
+        # before, take j. n_s turns, whatever the size of the class.
+        chosen = torch.empty(len(labels), n_s, dtype=torch.int64, device=labels.device)
+        for slot in range(n_s):
+            last = size - n_s + slot
+            pick = (chance[:, slot] * (last + 1)).long()
+            taken = (chosen[:, :slot] == pick[:, None]).any(1)
+            chosen[:, slot] = torch.where(taken, last, pick)
+        shuffle = chance[:, n_s:].argsort(1)  # the algorithm gives a random set, not a random order
+        repeated = (chance[:, :n_s] * size[:, None]).long()
+        rows = torch.where((size >= n_s)[:, None], chosen.gather(1, shuffle), repeated)
+        return first[:, None] + rows
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What to save; `from_tensors` makes the dictionary from it."""
+        names = ("features", "labels", "images", "test_features", "test_labels")
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: dict[str, Tensor], class_names: tuple[str, ...]
+    ) -> FeatureDictionary:
+        """The dictionary that gave these tensors."""
+        return cls.build(**tensors, class_names=class_names)
+
+
+def extract(
+    phase1: Phase1,
+    config: DictionaryConfig,
+    report: Callable[[int], None] = lambda images: None,
+) -> FeatureDictionary:
+    """All training and test images through the frozen backbone, in evaluation mode.
+
+    Args:
+        phase1: the finished loop; its model, data and views are used.
+        config: how many augmented features to keep besides the clean ones.
+        report: called with the number of images just done.
+    """
+    data = phase1.data
+    train = [_features(phase1, data.images, "clean", 0, 0, report)]
+    for view in range(config.views):
+        train.append(
+            _features(phase1, data.images, phase1.config.augmentation, config.seed, view, report)
+        )
+    copies = 1 + config.views
+    return FeatureDictionary.build(
+        features=torch.cat(train),
+        labels=data.labels.repeat(copies),
+        images=torch.arange(len(data.labels)).repeat(copies),
+        class_names=data.class_names,
+        test_features=_features(phase1, data.test_images, "clean", 0, 0, report),
+        test_labels=data.test_labels,
+    )
+
+
+@torch.no_grad()
+def _features(
+    phase1: Phase1,
+    images: Tensor | ImageFiles,
+    recipe: str,
+    seed: int,
+    view: int,
+    report: Callable[[int], None],
+) -> Tensor:
+    """(N, D) float32 features, on the CPU, of one view of each image."""
+    phase1.model.eval()
+    features = []
+    for index in torch.arange(len(images)).split(BATCH):
+        views = make_views(
+            images[index].to(phase1.device),
+            recipe,
+            seed=draws.derive(seed, "dictionary"),
+            epoch=0,
+            index=index.to(phase1.device),
+            view=view,
+            size=phase1.config.crop_size or None,
+            mean=phase1.data.mean,
+            std=phase1.data.std,
+        ).contiguous(memory_format=phase1.memory_format)
+        features.append(phase1.model.backbone(views).float().cpu())
+        report(len(index))
+    return torch.cat(features)

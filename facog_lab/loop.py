@@ -1,0 +1,65 @@
+"""What the two phases' loops share: the report of a step, the device, the check for NaN."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from facog_lab.config import Device
+
+
+class TrainingError(RuntimeError):
+    """A loss became NaN or infinite; nothing was saved from it."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a loop yields after every step.
+
+    Attributes:
+        step: how many steps were taken so far.
+        epoch: the epoch the step belongs to, from 0.
+        ends_epoch: whether it is the last of its epoch.
+        figures: what was measured; phase 1 measures once an epoch, phase 2 at every step.
+    """
+
+    step: int
+    epoch: int
+    ends_epoch: bool
+    figures: dict[str, float]
+
+
+def pick_device(device: Device) -> torch.device:
+    """The device to use: "auto" is CUDA where there is one.
+
+    Raises:
+        ValueError: if CUDA is asked for and there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device = 'cuda', but PyTorch sees no GPU: use 'auto' or 'cpu'.")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def append(table: dict[str, list[float]], row: dict[str, float]) -> None:
+    """Adds a row to a table of columns."""
+    for name, value in row.items():
+        table.setdefault(name, []).append(value)
+
+
+def check_finite(figures: dict[str, float], phase: str, first: int, last: int) -> None:
+    """Stops a loop whose losses are no numbers any more.
+
+    Raises:
+        TrainingError: naming the terms and the steps, if a figure is NaN or infinite.
+    """
+    bad = [name for name, value in figures.items() if not math.isfinite(value)]
+    if bad:
+        when = f"at step {last}" if first == last else f"between steps {first} and {last}"
+        raise TrainingError(
+            f"{phase}: {', '.join(bad)} became NaN or infinite {when}. Lower the learning rate or "
+            "raise the temperature; nothing was saved from these steps."
+        )

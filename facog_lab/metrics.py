@@ -1,0 +1,94 @@
+"""Predictions to numbers: ACSA, GM, top-1, many / medium / few, tail, per class."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+MANY_ABOVE, FEW_BELOW = 100, 20  # training images of a class; 20 to 100 is medium (Liu et al. 2019)
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What a classifier scores on a test set; every figure is in [0, 1].
+
+    Attributes:
+        acsa: mean of the per-class recalls (average class-specific accuracy).
+        gm: geometric mean of the per-class recalls: 0 as soon as one class is never recognised.
+        top1: share of test images classified rightly.
+        many: mean recall of classes with more than 100 training images, None if there is none.
+        medium: the same for 20 to 100.
+        few: the same for fewer than 20.
+        tail20: mean recall of the rarest fifth of the classes (Fig. 3).
+        per_class: recall of each class.
+    """
+
+    acsa: float
+    gm: float
+    top1: float
+    many: float | None
+    medium: float | None
+    few: float | None
+    tail20: float
+    per_class: tuple[float, ...]
+
+
+def evaluate(predictions: Tensor, labels: Tensor, class_counts: Tensor) -> Metrics:
+    """Scores predictions of a test set in which every class appears.
+
+    Args:
+        predictions: (M,) int64, the predicted classes.
+        labels: (M,) int64, the true ones.
+        class_counts: (C,) int64, training images of each class.
+
+    Raises:
+        ValueError: if a class has no test image, so that its recall is not defined.
+    """
+    num_classes = len(class_counts)
+    totals = torch.bincount(labels.cpu(), minlength=num_classes)
+    if len(totals) > num_classes or (totals == 0).any():
+        missing = (totals == 0).nonzero().flatten().tolist()
+        raise ValueError(
+            f"test labels must cover the classes 0 to {num_classes - 1}, each at least once; "
+            f"without an image: {missing}, largest label: {int(labels.max()) if len(labels) else None}."
+        )
+    right = labels.cpu()[predictions.cpu() == labels.cpu()]
+    recall = torch.bincount(right, minlength=num_classes).double() / totals
+    counts = class_counts.cpu()
+    return Metrics(
+        acsa=recall.mean().item(),
+        gm=math.exp(recall.log().mean().item()),  # log 0 is -inf, and exp(-inf) is 0
+        top1=len(right) / len(labels),
+        many=_mean(recall[counts > MANY_ABOVE]),
+        medium=_mean(recall[(counts <= MANY_ABOVE) & (counts >= FEW_BELOW)]),
+        few=_mean(recall[counts < FEW_BELOW]),
+        tail20=recall[rarest_classes(counts)].mean().item(),
+        per_class=tuple(recall.tolist()),
+    )
+
+
+def rarest_classes(class_counts: Tensor, share: float = 0.2) -> Tensor:
+    """The rarest `share` of the classes, at least one; among equals the later ones."""
+    order = torch.argsort(class_counts.cpu(), descending=True, stable=True)
+    return order[-max(1, round(share * len(order))) :]
+
+
+def weight_entropy(weights: Tensor) -> Tensor:
+    """Entropy of convex weights in nats, mean over a batch: 0 is one-hot, log n_s is uniform.
+
+    Args:
+        weights: (B, n_s), each row summing to 1.
+    """
+    return torch.special.entr(weights).sum(1).mean()
+
+
+def dirichlet_entropy(n_s: int) -> float:
+    """Mean entropy, in nats, of weights drawn from Dirichlet(1) over n_s: H_{n_s} - 1."""
+    return sum(1 / k for k in range(2, n_s + 1))
+
+
+def _mean(values: Tensor) -> float | None:
+    return values.mean().item() if len(values) else None

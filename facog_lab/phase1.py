@@ -1,0 +1,248 @@
+"""Phase 1 (§3.2, Eq. 2): backbone, classifier and projector from cross-entropy and L_sc."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from facog_lab import draws, losses, models, store
+from facog_lab.augment import make_views
+from facog_lab.config import Config, Device
+from facog_lab.datasets import LongTailed
+from facog_lab.loop import Step, append, check_finite, pick_device
+
+Recipe = Literal["clean", "crop", "crop_flip", "standard", "autoaugment_cutout", "imagenet"]
+
+
+class Phase1Config(Config):
+    """Settings of phase 1; the defaults are the paper's for CIFAR."""
+
+    architecture: Literal["small", "resnet32", "resnet34", "resnext50"] = Field(
+        "resnet32", description="the backbone"
+    )
+    width: int = Field(1, ge=1, le=16, description="multiplies the widths 16-32-64")
+    feature_dim: int = Field(
+        512, ge=0, le=4096, description="linear embedding after the pooling; 0 for none"
+    )
+    projection_dim: int = Field(128, ge=2, le=4096, description="D_P, width of an embedding")
+    views: int = Field(
+        3,
+        ge=2,
+        le=3,
+        description="3: one regular view for L_ce, two SimAugment views for L_sc; "
+        "2: both losses on the same two regular views (cheaper)",
+    )
+    augmentation: Recipe = Field("autoaugment_cutout", description="the regular view")
+    crop_size: int = Field(0, ge=0, le=512, description="side of a view in pixels; 0: the image's")
+    epochs: int = Field(160, ge=1, le=10_000, description="passes over the training images")
+    batch_size: int = Field(256, ge=2, le=65_536, description="images in a batch, before views")
+    lr: float = Field(0.5, gt=0, le=100, description="peak learning rate of SGD")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
+    weight_decay: float = Field(1e-4, ge=0, le=1, description="of SGD, on every parameter")
+    warmup_epochs: int = Field(5, ge=0, le=1000, description="epochs of linear warm-up")
+    schedule: Literal["step", "cosine"] = Field(
+        "step", description="after the warm-up: ×0.1 at 60% and 80%, or half a cosine to 0"
+    )
+    lambda_ce: float = Field(1.0, ge=0, le=1000, description="weight of cross-entropy, Eq. 2")
+    lambda_sc: float = Field(0.1, ge=0, le=1000, description="weight of L_sc, Eq. 2")
+    temperature: float = Field(0.1, gt=0, le=100, description="τ of L_sc, Eq. 1")
+    reweighting: Literal["none", "drw"] = Field(
+        "none", description="drw: cross-entropy weighted by class in the last 20% of the epochs"
+    )
+    effective_number_beta: float = Field(0.9999, ge=0, lt=1, description="b of drw")
+    seed: int = Field(0, ge=0, lt=2**31, description="of initial weights, order and views")
+
+
+def learning_rate(config: Phase1Config, step: int, steps_per_epoch: int) -> float:
+    """The learning rate of a step (from 0): linear warm-up, then steps at 60% and 80%, or cosine."""
+    epoch = step / steps_per_epoch
+    if epoch < config.warmup_epochs:
+        return config.lr * (step + 1) / (config.warmup_epochs * steps_per_epoch)
+    if config.schedule == "cosine":
+        after = (epoch - config.warmup_epochs) / max(1, config.epochs - config.warmup_epochs)
+        return config.lr * (1 + math.cos(math.pi * after)) / 2
+    done = math.floor(epoch) / config.epochs
+    return config.lr * (0.01 if done >= 0.8 else 0.1 if done >= 0.6 else 1.0)
+
+
+class Phase1:
+    """The phase-1 loop: an iterator that takes one step of SGD at every `next`.
+
+    Randomness depends on (seed, epoch, image) alone, so a loop that is given the state of an
+    epoch's end goes on as the one that made it would have.
+
+    Args:
+        config: its settings.
+        data: the long-tailed training images.
+        device: where to train; the images live there too if they fit in memory at all.
+
+    Attributes:
+        model: the three networks.
+        history: table "epochs" with the mean losses, accuracy, mean class recall, learning rate.
+
+    Raises:
+        loop.TrainingError: at the end of an epoch in which a loss was NaN or infinite.
+    """
+
+    def __init__(self, config: Phase1Config, data: LongTailed, device: Device = "auto") -> None:
+        self.config, self.data = config, data
+        self.device = pick_device(device)
+        with draws.seeded(config.seed, "phase1", "weights"):
+            backbone = models.backbone(
+                config.architecture, data.channels, config.width, config.feature_dim or None
+            )
+            self.model = models.Phase1Model(backbone, data.num_classes, config.projection_dim)
+        self.memory_format = faster_format(config.crop_size or data.side)
+        self.model.to(self.device, memory_format=self.memory_format)
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay
+        )
+        self.images = data.images
+        if isinstance(data.images, Tensor):
+            self.images = data.images.to(self.device)
+        self.labels = data.labels.to(self.device)
+        self.drw_weights = losses.effective_number_weights(
+            data.class_counts, config.effective_number_beta
+        ).to(self.device)
+        # An epoch is cut into batches of nearly equal size, so that none is too small for its
+        # contrasts and its batch norm, and every image is seen once.
+        self.steps_per_epoch = math.ceil(len(self.labels) / config.batch_size)
+        self.total_steps = config.epochs * self.steps_per_epoch
+        self.step = 0
+        self.history: store.History = {"epochs": {}}
+        self._start_epoch()
+
+    def __iter__(self) -> Phase1:
+        return self
+
+    def __next__(self) -> Step:
+        if self.step >= self.total_steps:
+            raise StopIteration
+        epoch, batch = divmod(self.step, self.steps_per_epoch)
+        if batch == 0:
+            self._start_epoch()
+        index = self.batches[batch]
+        labels = self.labels[index]
+        lr = learning_rate(self.config, self.step, self.steps_per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+        self.model.train()
+        loss, terms, logits = self.loss(self.views(index, epoch), labels, epoch)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+        # Sums stay on the device until the epoch ends: reading one would wait for it.
+        self.sums += torch.stack([loss.detach(), *terms]) * len(labels)
+        self.right.index_add_(0, labels, (logits.argmax(1) == labels).float())
+        self.step += 1
+        ends_epoch = batch == self.steps_per_epoch - 1
+        return Step(self.step, epoch, ends_epoch, self._end_epoch(lr) if ends_epoch else {})
+
+    def loss(
+        self, views: Tensor, labels: Tensor, epoch: int
+    ) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
+        """L_ph1 = λ_ce L_ce + λ_sc L_sc (Eq. 2) of one batch.
+
+        Args:
+            views: (V, B, channels, H, W) normalised images, V as `views` of the config says.
+            labels: (B,) int64.
+            epoch: from 0; deferred re-weighting depends on it.
+
+        Returns:
+            The loss, its two terms without their λ, and the (B, C) logits of the first view.
+        """
+        config, num_views = self.config, len(views)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bf16(self.device)):
+            features = self.model.backbone(
+                views.flatten(0, 1).contiguous(memory_format=self.memory_format)
+            )
+        features = features.float().unflatten(0, (num_views, -1))  # (V, B, D); losses in float32
+        # Two views serve both losses; of three, the first serves L_ce and the others L_sc.
+        for_ce, for_sc = (features[:1], features[1:]) if num_views == 3 else (features, features)
+        logits = self.model.classifier(for_ce)  # (1 or 2, B, C)
+        deferred = config.reweighting == "drw" and epoch >= math.ceil(0.8 * config.epochs)
+        ce = F.cross_entropy(
+            logits.flatten(0, 1),
+            labels.repeat(len(logits)),
+            self.drw_weights if deferred else None,
+        )
+        sc = losses.supervised_contrastive(
+            self.model.embed(for_sc.flatten(0, 1)), labels.repeat(2), config.temperature
+        )
+        loss = config.lambda_ce * ce + config.lambda_sc * sc
+        return loss, (ce.detach(), sc.detach()), logits[0].detach()
+
+    def views(self, index: Tensor, epoch: int) -> Tensor:
+        """(V, B, channels, H, W) float32 views of the images at `index`, augmented and normalised."""
+        images = self.images[index].to(self.device)
+        recipes = [self.config.augmentation] * 2
+        if self.config.views == 3:
+            recipes = [self.config.augmentation, "simaugment", "simaugment"]
+        return torch.stack(
+            [
+                make_views(
+                    images,
+                    recipe,
+                    seed=self.config.seed,
+                    epoch=epoch,
+                    index=index,
+                    view=view,
+                    size=self.config.crop_size or None,
+                    mean=self.data.mean,
+                    std=self.data.std,
+                )
+                for view, recipe in enumerate(recipes)
+            ]
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        """What an epoch's end leaves behind: weights, momentum, the step."""
+        tensors = store.pack(model=self.model, optimizer=self.optimizer)
+        return tensors | {"step": torch.tensor(self.step)}
+
+    def load_state(self, tensors: dict[str, Tensor], history: store.History) -> None:
+        """Goes on from what `state` gave at an epoch's end."""
+        store.unpack(tensors, model=self.model, optimizer=self.optimizer)
+        self.step = int(tensors["step"])
+        self.history = history
+
+    def _start_epoch(self) -> None:
+        epoch = self.step // self.steps_per_epoch
+        order = torch.randperm(
+            len(self.labels), generator=draws.generator("cpu", self.config.seed, "order", epoch)
+        )
+        self.batches = torch.tensor_split(order.to(self.device), self.steps_per_epoch)
+        self.sums = torch.zeros(3, device=self.device)
+        self.right = torch.zeros(self.data.num_classes, device=self.device)
+
+    def _end_epoch(self, lr: float) -> dict[str, float]:
+        total, ce, sc = (self.sums / len(self.labels)).tolist()
+        recall = self.right.cpu() / self.data.class_counts
+        figures = {
+            "loss": total,
+            "ce": ce,
+            "sc": sc,
+            "train_top1": float(self.right.sum()) / len(self.labels),
+            "train_acsa": recall.mean().item(),
+            "lr": lr,
+        }
+        check_finite(figures, "phase 1", self.step - self.steps_per_epoch + 1, self.step)
+        append(self.history["epochs"], figures)
+        return figures
+
+
+def faster_format(side: int) -> torch.memory_format:
+    """Channels last for images of 28 pixels and more; for 8×8 it was many times slower on a CPU."""
+    return torch.channels_last if side >= 28 else torch.contiguous_format
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 autocast pays: on GPUs with the units for it; on CPUs it was 5× slower."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -1,0 +1,262 @@
+"""Phase 2 (§3.3, Eq. 5): learn to mix features, fine-tune the classifier on what is mixed."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import asdict
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from facog_lab import draws, metrics, models, store
+from facog_lab.config import Config, Device
+from facog_lab.dictionary import FeatureDictionary
+from facog_lab.loop import Step, append, check_finite, pick_device
+from facog_lab.oversamplers import (
+    MAX_N_S,
+    Controls,
+    ConvexNull,
+    FACoG,
+    Oversampler,
+    OversamplerName,
+    figures_of,
+    make_optimizer,
+    take_step,
+)
+
+LabelSelection = Literal["gamo", "inverse", "uniform"]
+
+
+class Phase2Config(Config):
+    """Settings of phase 2; the defaults are the paper's."""
+
+    oversampler: OversamplerName = Field("facog", description="where w comes from")
+    n_s: int = Field(5, ge=1, le=MAX_N_S, description="real features mixed into one, N_s")
+    references: Literal["fresh", "fixed"] = Field(
+        "fresh", description="n_s features drawn for every sample, or one set per class"
+    )
+    generator: Literal["mlp", "attention"] = Field(
+        "mlp", description="G sees noise and class alone (paper), or the features it mixes too"
+    )
+    generator_hidden: tuple[int, ...] = Field(
+        (256, 64), min_length=1, max_length=8, description="hidden widths of the mlp generator"
+    )
+    generator_batch_norm: bool = Field(False, description="batch norm in the mlp generator")
+    lambda_adv: float = Field(1.0, ge=0, le=1000, description="weight of L_adv, Eq. 5")
+    lambda_asc: float = Field(0.1, ge=0, le=1000, description="weight of L_asc, Eq. 5")
+    temperature: float = Field(0.1, gt=0, le=100, description="τ of L_asc, Eq. 4")
+    asc_candidates: Literal["both", "real", "generated"] = Field(
+        "both", description="what L_asc compares generated features with"
+    )
+    label_selection: LabelSelection = Field(
+        "gamo", description="classes of generated features for the classifier: N_max - N_c, "
+        "1/N_c or uniform"
+    )  # fmt: skip
+    classifier_batches: Literal["mixed", "literal"] = Field(
+        "mixed", description="generated and real features, or generated alone"
+    )
+    epochs: int = Field(40, ge=1, le=10_000, description="passes over as many real features")
+    batch_size: int = Field(128, ge=2, le=65_536, description="of G, D and the classifier each")
+    optimizer: Literal["sgd", "adam"] = Field(
+        "sgd", description="of G and D: SGD (paper) or Adam with β1 0.5 (try lr 2e-4)"
+    )
+    lr_generator: float = Field(0.005, gt=0, le=100, description="learning rate of G")
+    lr_discriminator: float = Field(0.005, gt=0, le=100, description="learning rate of D")
+    lr_classifier: float = Field(0.005, gt=0, le=100, description="learning rate of f_cls")
+    seed: int = Field(0, ge=0, lt=2**31, description="of initial weights and all draws")
+
+
+def label_probabilities(class_counts: Tensor, selection: LabelSelection) -> Tensor:
+    """How often each class is generated for the classifier (§3.4, label selection).
+
+    Args:
+        class_counts: (C,) training images of each class.
+        selection: "gamo" is p_c ∝ N_max - N_c (Mullick et al. 2019; the head class gets none),
+            "inverse" is ∝ 1/N_c, "uniform" is 1/C.
+
+    Returns:
+        (C,) float64, summing to 1.
+
+    Raises:
+        ValueError: under "gamo" if all classes are equally large, since none would be chosen.
+    """
+    counts = class_counts.double()
+    if selection == "gamo":
+        weights = counts.max() - counts
+        if not weights.any():
+            raise ValueError(
+                f"all {len(counts)} classes have {int(counts[0])} images, so label_selection = "
+                "'gamo' chooses none of them: set it to 'uniform'."
+            )
+    else:
+        weights = 1 / counts if selection == "inverse" else torch.ones_like(counts)
+    return weights / weights.sum()
+
+
+class Phase2:
+    """The phase-2 loop: an iterator; every `next` trains D, G and the classifier once.
+
+    `controls` may be replaced between steps (λ's, n_s, τ, learning rates); a step reads it once.
+    Randomness depends on (seed, step) alone and PyTorch's global generator is not touched. The
+    classifier's draws do not depend on the oversampler, so all oversamplers are compared on the
+    same labels, the same real batches and the same rows to mix.
+
+    Args:
+        config: its settings.
+        dictionary: features of phase 1.
+        model: the networks of phase 1; the classifier is copied before it is fine-tuned.
+        device: where to train.
+
+    Attributes:
+        classifier: f_cls, fine-tuned.
+        oversampler: makes the features.
+        history: table "steps" with every loss, the entropy of w and the controls; table "epochs"
+            with what the classifier scores on the full test set.
+
+    Raises:
+        loop.TrainingError: naming step and term, if a loss is NaN or infinite.
+    """
+
+    def __init__(
+        self,
+        config: Phase2Config,
+        dictionary: FeatureDictionary,
+        model: models.Phase1Model,
+        device: Device = "auto",
+    ) -> None:
+        self.config = config
+        self.device = pick_device(device)
+        self.dictionary = dictionary.to(self.device)
+        self.classifier = copy.deepcopy(model.classifier).to(self.device).requires_grad_(True)
+        self.optimizer = make_optimizer(self.classifier, "sgd")
+        self.oversampler = make_oversampler(config, self.dictionary, model.projector)
+        self.probabilities = label_probabilities(
+            self.dictionary.class_counts, config.label_selection
+        )
+        self.controls = Controls(
+            **{name: getattr(config, name) for name in Controls.__dataclass_fields__}
+        )
+        images = int(dictionary.class_counts.sum())
+        self.steps_per_epoch = math.ceil(images / config.batch_size)
+        self.total_steps = config.epochs * self.steps_per_epoch
+        self.step = 0
+        self.history: store.History = {"steps": {}, "epochs": {}}
+
+    def __iter__(self) -> Phase2:
+        return self
+
+    def __next__(self) -> Step:
+        if self.step >= self.total_steps:
+            raise StopIteration
+        controls, seed = self.controls, self.config.seed
+        figures = self.oversampler.train_step(
+            controls, draws.generator(self.device, seed, "oversampler", self.step)
+        )
+        figures |= self.classifier_step(
+            controls, draws.generator(self.device, seed, "classifier", self.step)
+        )
+        self.step += 1
+        epoch, batch = divmod(self.step - 1, self.steps_per_epoch)
+        row = dict(zip(figures, torch.stack(list(figures.values())).tolist(), strict=True))
+        check_finite(row, "phase 2", self.step, self.step)
+        append(self.history["steps"], row | asdict(controls))
+        ends_epoch = batch == self.steps_per_epoch - 1
+        if ends_epoch:
+            scores = self.evaluate()
+            append(
+                self.history["epochs"],
+                {"step": self.step, "acsa": scores.acsa, "gm": scores.gm, "tail20": scores.tail20},
+            )
+        return Step(self.step, epoch, ends_epoch, row)
+
+    def classifier_step(self, controls: Controls, rng: torch.Generator) -> dict[str, Tensor]:
+        """One step of f_cls: cross-entropy on generated features and on as many real ones.
+
+        The real ones are drawn from all rows alike, so head classes stay as frequent as they are.
+        The paper's sentence, option "literal", has generated features alone.
+        """
+        size = self.config.batch_size
+        labels = torch.multinomial(self.probabilities, size, replacement=True, generator=rng)
+        real = torch.randint(
+            len(self.dictionary.labels), (size,), generator=rng, device=self.device
+        )
+        with torch.no_grad():
+            generated = self.oversampler.generate(labels, controls, rng)
+        features = generated.features
+        if self.config.classifier_batches == "mixed":
+            features = torch.cat([features, self.dictionary.features[real]])
+            labels = torch.cat([labels, self.dictionary.labels[real]])
+        loss = F.cross_entropy(self.classifier(features), labels)
+        take_step(self.optimizer, loss, controls.lr_classifier)
+        return {"loss_cls": loss.detach()} | figures_of(generated)
+
+    def evaluate(self, protocol: Tensor | None = None) -> metrics.Metrics:
+        """What the classifier scores on the test features, all or those of a protocol."""
+        return score(self.classifier, self.dictionary, protocol)
+
+    def state(self) -> dict[str, Tensor]:
+        """What a later session needs to go on from here."""
+        oversampler = {f"oversampler.{k}": v for k, v in self.oversampler.state().items()}
+        own = store.pack(classifier=self.classifier, optimizer=self.optimizer)
+        return own | oversampler | {"step": torch.tensor(self.step)}
+
+    def load_state(self, tensors: dict[str, Tensor], history: store.History) -> None:
+        """Goes on from what `state` gave."""
+        store.unpack(tensors, classifier=self.classifier, optimizer=self.optimizer)
+        prefix = "oversampler."
+        self.oversampler.load_state(
+            {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        )
+        self.step = int(tensors["step"])
+        self.history = history
+
+
+def make_oversampler(
+    config: Phase2Config, dictionary: FeatureDictionary, projector: nn.Module
+) -> Oversampler:
+    """The oversampler that a config names, new, on the dictionary's device."""
+    if config.oversampler != "facog":
+        return ConvexNull(dictionary, config.oversampler)
+    device = dictionary.features.device
+    classes, width = dictionary.num_classes, dictionary.feature_dim
+    generator: models.Generator | models.AttentionGenerator
+    with draws.seeded(config.seed, "phase2", "weights"):
+        if config.generator == "attention":
+            generator = models.AttentionGenerator(classes, width)
+        else:
+            generator = models.Generator(
+                classes, MAX_N_S, config.generator_hidden, config.generator_batch_norm
+            )
+        discriminator = models.Discriminator(classes, width)
+    return FACoG(
+        dictionary,
+        copy.deepcopy(projector).to(device),
+        generator.to(device),
+        discriminator.to(device),
+        batch_size=config.batch_size,
+        optimizer=config.optimizer,
+        candidates=config.asc_candidates,
+        fixed=config.references == "fixed",
+        rng=draws.generator(device, config.seed, "references"),
+    )
+
+
+@torch.no_grad()
+def score(
+    classifier: nn.Module, dictionary: FeatureDictionary, protocol: Tensor | None = None
+) -> metrics.Metrics:
+    """What a classifier scores on a dictionary's test features.
+
+    Args:
+        classifier: features to logits.
+        dictionary: on the classifier's device.
+        protocol: (K,) int64, the test images to use; all when None.
+    """
+    features, labels = dictionary.test_features, dictionary.test_labels
+    if protocol is not None:
+        features, labels = features[protocol], labels[protocol]
+    return metrics.evaluate(classifier(features).argmax(1), labels, dictionary.class_counts)

@@ -1,0 +1,134 @@
+"""The settings per data set, as data: the paper's (method.md settles what it leaves open), and a
+small one for a laptop without a GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from facog_lab.config import ConfigError, unknown
+from facog_lab.datasets import DataConfig
+from facog_lab.dictionary import DictionaryConfig
+from facog_lab.phase1 import Phase1Config
+from facog_lab.phase2 import Phase2Config
+
+PresetName = Literal["auto", "cpu", "paper"]
+Settings = dict[str, Any]
+
+# What each data set is made into, and how its images are augmented, under every preset.
+DATA: dict[str, Settings] = {
+    "digits": {"profile": "exponential", "imbalance_ratio": 20},
+    "mnist": {"profile": "gamo"},
+    "fashion_mnist": {"profile": "gamo"},
+    "cifar10": {"profile": "exponential", "imbalance_ratio": 100},
+    "cifar100": {"profile": "exponential", "imbalance_ratio": 100},
+    "imagenet_lt": {"profile": "as_found"},
+    "folder": {"profile": "as_found"},
+}
+AUGMENTATION: dict[str, Settings] = {
+    "digits": {"augmentation": "crop"},
+    "mnist": {"augmentation": "crop"},
+    "fashion_mnist": {"augmentation": "crop_flip"},
+    "cifar10": {"augmentation": "autoaugment_cutout"},
+    "cifar100": {"augmentation": "autoaugment_cutout"},
+    "imagenet_lt": {"augmentation": "imagenet", "crop_size": 224},
+    "folder": {"augmentation": "standard"},
+}
+
+# A ResNet of one block a stage, both losses on the same two views.
+_CPU_PHASE1: Settings = {
+    "architecture": "small",
+    "feature_dim": 0,
+    "projection_dim": 64,
+    "views": 2,
+    "epochs": 30,
+    "warmup_epochs": 2,
+}
+_CPU: tuple[Settings, Settings] = (_CPU_PHASE1, {"epochs": 20})
+_PAPER_100: tuple[Settings, Settings] = ({"epochs": 80}, {"epochs": 20})
+_PAPER_200: tuple[Settings, Settings] = ({"epochs": 160}, {"epochs": 40})
+
+# (phase 1, phase 2) for each preset and data set: what differs from the configs' own defaults.
+STAGES: dict[str, dict[str, tuple[Settings, Settings]]] = {
+    "cpu": {
+        "digits": ({**_CPU_PHASE1, "batch_size": 128, "lr": 0.2}, {"epochs": 40}),
+        "mnist": _CPU,
+        "fashion_mnist": _CPU,
+        "cifar10": _CPU,
+        "cifar100": _CPU,
+        "folder": _CPU,
+    },
+    "paper": {
+        "digits": _PAPER_100,
+        "mnist": _PAPER_100,
+        "fashion_mnist": _PAPER_100,
+        "cifar10": _PAPER_200,
+        "cifar100": _PAPER_200,
+        "imagenet_lt": (
+            {
+                "architecture": "resnext50",
+                "feature_dim": 0,
+                "projection_dim": 1024,
+                "epochs": 90,
+            },
+            {"epochs": 10},
+        ),
+        "folder": _PAPER_200,
+    },
+}
+# What "auto" stands for.
+AUTO = {"digits": "cpu", "mnist": "cpu", "fashion_mnist": "cpu"}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The settings of all stages: what a result is a result of."""
+
+    data: DataConfig
+    phase1: Phase1Config
+    dictionary: DictionaryConfig
+    phase2: Phase2Config
+
+
+def experiment(
+    preset: str = "auto",
+    *,
+    data: Settings | None = None,
+    phase1: Settings | None = None,
+    dictionary: Settings | None = None,
+    phase2: Settings | None = None,
+    seed: int = 0,
+) -> Experiment:
+    """The settings of a preset with some changed.
+
+    Args:
+        preset: "cpu" (a small network, minutes on a laptop), "paper", or "auto": cpu for digits
+            and the MNIST family, paper for the others.
+        data: fields of DataConfig to set; `dataset` chooses the preset's entry.
+        phase1: fields of Phase1Config to set.
+        dictionary: fields of DictionaryConfig to set.
+        phase2: fields of Phase2Config to set.
+        seed: of every stage whose own seed is not set here.
+
+    Raises:
+        ConfigError: for an unknown name or a value that is not allowed, and for a preset that a
+            data set does not have.
+    """
+    wanted = data or {}
+    # Checked alone first, so that a wrong name of a data set is reported as that.
+    dataset = DataConfig(**{k: v for k, v in wanted.items() if k == "dataset"}).dataset
+    family = dataset.split(":")[0]
+    name = AUTO.get(family, "paper") if preset == "auto" else preset
+    if name not in STAGES:
+        raise ConfigError(unknown(preset, ("auto", *STAGES)).replace("setting", "preset"))
+    if family not in STAGES[name]:
+        raise ConfigError(
+            f"preset = {preset!r}: {family} has none of that name; set preset to 'paper'."
+        )
+    for_phase1, for_phase2 = STAGES[name][family]
+    return Experiment(
+        data=DataConfig(**DATA[family] | wanted),
+        phase1=Phase1Config(**{"seed": seed} | AUGMENTATION[family] | for_phase1 | (phase1 or {})),
+        dictionary=DictionaryConfig(**{"seed": seed} | (dictionary or {})),
+        phase2=Phase2Config(**{"seed": seed} | for_phase2 | (phase2 or {})),
+    )
