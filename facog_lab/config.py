@@ -79,14 +79,10 @@ def explain(config: type[BaseModel], error: ValidationError) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(unknown(name, config.model_fields))
         elif name in config.model_fields:
-            line = (
-                f"{name} = {problem['input']!r} is not allowed: it must be {allowed(config, name)}."
-            )
-            if problem["type"] == "value_error" and "boolean" not in problem["msg"]:
-                line = (
-                    f"{name} = {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
-                )
-            lines.append(line)
+            reason = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] != "value_error" or reason == "a boolean":
+                reason = f"not allowed, it must be {allowed(config, name)}."
+            lines.append(f"{name} = {problem['input']!r}: {reason}")
         else:
             lines.append(problem["msg"].removeprefix("Value error, "))
     return "\n".join(lines)

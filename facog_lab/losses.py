@@ -136,7 +136,7 @@ def generator_adversarial(generated_scores: Tensor) -> Tensor:
 
 
 def effective_number_weights(class_counts: Tensor, effective_number_beta: float) -> Tensor:
-    """Class weights (1-b)/(1-b^N_c), scaled to sum to C (Cui et al. 2019), for deferred re-weighting.
+    """Class weights (1-b)/(1-b^N_c), scaled to sum to C (Cui et al. 2019).
 
     Args:
         class_counts: (C,) training images of each class, each at least 1.

@@ -59,7 +59,7 @@ class Phase1Config(Config):
 
 
 def learning_rate(config: Phase1Config, step: int, steps_per_epoch: int) -> float:
-    """The learning rate of a step (from 0): linear warm-up, then steps at 60% and 80%, or cosine."""
+    """Learning rate of a step (from 0): linear warm-up, then ×0.1 at 60% and 80%, or cosine."""
     epoch = step / steps_per_epoch
     if epoch < config.warmup_epochs:
         return config.lr * (step + 1) / (config.warmup_epochs * steps_per_epoch)
@@ -180,7 +180,7 @@ class Phase1:
         return loss, (ce.detach(), sc.detach()), logits[0].detach()
 
     def views(self, index: Tensor, epoch: int) -> Tensor:
-        """(V, B, channels, H, W) float32 views of the images at `index`, augmented and normalised."""
+        """(V, B, channels, H, W) normalised float32 views of the images at `index`."""
         images = self.images[index].to(self.device)
         recipes = [self.config.augmentation] * 2
         if self.config.views == 3:

@@ -1,5 +1,4 @@
-"""The settings per data set, as data: the paper's (method.md settles what it leaves open), and a
-small one for a laptop without a GPU."""
+"""The settings per data set, as data: the paper's, and small ones for a laptop without a GPU."""
 
 from __future__ import annotations
 
@@ -77,7 +76,7 @@ STAGES: dict[str, dict[str, tuple[Settings, Settings]]] = {
     },
 }
 # What "auto" stands for.
-AUTO = {"digits": "cpu", "mnist": "cpu", "fashion_mnist": "cpu"}
+AUTO = {"digits": "cpu", "mnist": "cpu", "fashion_mnist": "cpu", "folder": "cpu"}
 
 
 @dataclass(frozen=True)
@@ -102,8 +101,8 @@ def experiment(
     """The settings of a preset with some changed.
 
     Args:
-        preset: "cpu" (a small network, minutes on a laptop), "paper", or "auto": cpu for digits
-            and the MNIST family, paper for the others.
+        preset: "cpu" (a small network, minutes on a laptop), "paper", or "auto": cpu for digits,
+            the MNIST family and folders, paper for the others.
         data: fields of DataConfig to set; `dataset` chooses the preset's entry.
         phase1: fields of Phase1Config to set.
         dictionary: fields of DictionaryConfig to set.

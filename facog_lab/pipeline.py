@@ -1,0 +1,190 @@
+"""Asking for a stage: it is loaded if it is there, resumed if it was cut off, made otherwise.
+
+Upstream stages come first, so any notebook runs alone. A training is also an iterator, for
+whoever wants to watch it:
+
+    training = pipeline.phase1(settings)
+    for step in training:               # nothing to do when the run is whole
+        ...
+    training.history
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any, Generic, TypeVar
+
+from facog_lab import datasets, dictionary, metrics, models
+from facog_lab import phase1 as phase1_loop
+from facog_lab import phase2 as phase2_loop
+from facog_lab.config import Config, Device
+from facog_lab.loop import Step
+from facog_lab.presets import Experiment
+from facog_lab.progress import Progress
+from facog_lab.store import Run
+
+SECONDS_BETWEEN_SAVES = 5.0
+NULLS: tuple[phase2_loop.OversamplerName, ...] = (
+    "random_oversampling",
+    "uniform_weights",
+    "dirichlet_weights",
+)
+
+Loop = TypeVar("Loop", phase1_loop.Phase1, phase2_loop.Phase2)
+
+
+class Training(Generic[Loop]):
+    """A loop and its run's folder: goes on from what is saved, saves as it goes.
+
+    Iterating yields the loop's steps, with a progress bar; stopping early, by Ctrl-C or `break`,
+    leaves a run that resumes from the last saved epoch.
+
+    Attributes:
+        loop: the loop itself, at the end of what was done so far.
+        run: its folder.
+        seconds: time spent in steps, over all sessions.
+    """
+
+    def __init__(self, loop: Loop, run: Run, label: str, record: dict[str, Any]) -> None:
+        self.loop, self.run, self.label, self.record = loop, run, label, record
+        self.seconds = 0.0
+        saved = run.load()
+        self.complete = saved is not None and saved.complete
+        if saved is not None:
+            loop.load_state(saved.tensors, saved.history)
+            self.seconds = saved.record["seconds"]
+
+    @property
+    def history(self) -> dict[str, dict[str, list[float]]]:
+        """The loop's history."""
+        return self.loop.history
+
+    def finish(self) -> Loop:
+        """Takes all steps that are left and returns the loop."""
+        for _ in self:
+            pass
+        return self.loop
+
+    def __iter__(self) -> Iterator[Step]:
+        if self.complete:
+            return
+        loop = self.loop
+        saved_at = resumed_at = time.monotonic()
+        before = self.seconds
+        with Progress(loop.total_steps, self.label, unit="step") as progress:
+            progress.update(loop.step)
+            for step in loop:
+                self.seconds = before + time.monotonic() - resumed_at
+                progress.update(1, **(step.figures if step.ends_epoch else {}))
+                done = step.step == loop.total_steps
+                if step.ends_epoch and (
+                    done or time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES
+                ):
+                    self.save(done)
+                    saved_at = time.monotonic()
+                yield step
+
+    def save(self, done: bool) -> None:
+        """Writes the state; it must be at an epoch's end."""
+        record = self.record | {"seconds": self.seconds, "device": str(self.loop.device)}
+        if done and isinstance(self.loop, phase2_loop.Phase2):
+            record["metrics"] = asdict(self.loop.evaluate())
+        self.run.save(self.loop.state(), self.loop.history, record, done)
+        self.complete = done
+
+
+@functools.lru_cache(maxsize=4)
+def data(config: datasets.DataConfig) -> datasets.LongTailed:
+    """The long-tailed data set that a config asks for, kept for the next call."""
+    return datasets.load(config, report=print)
+
+
+def phase1(settings: Experiment, device: Device = "auto") -> Training[phase1_loop.Phase1]:
+    """Phase 1 of an experiment, as far as it has been made."""
+    long_tailed = data(settings.data)
+    loop = phase1_loop.Phase1(settings.phase1, long_tailed, device)
+    run = _run(long_tailed, "phase1", settings.phase1, long_tailed.fingerprint)
+    record = {
+        "data": settings.data.model_dump(mode="json"),
+        "split_hash": long_tailed.split_hash,
+        "index": long_tailed.index.tolist(),
+        "class_names": list(long_tailed.class_names),
+        "class_counts": long_tailed.class_counts.tolist(),
+        "parameters": models.parameter_count(loop.model),
+    }
+    return Training(loop, run, f"Phase 1, {long_tailed.name}", record)
+
+
+def features(settings: Experiment, device: Device = "auto") -> dictionary.FeatureDictionary:
+    """The feature dictionary of an experiment, made if need be, phase 1 first."""
+    long_tailed = data(settings.data)
+    training = phase1(settings, device)
+    run = _run(long_tailed, "dictionary", settings.dictionary, training.run.key)
+    saved = run.load()
+    if saved is not None:
+        return dictionary.FeatureDictionary.from_tensors(saved.tensors, long_tailed.class_names)
+    trained = training.finish()
+    started = time.monotonic()
+    images = len(long_tailed.labels) * (1 + settings.dictionary.views)
+    with Progress(images + len(long_tailed.test_labels), "Dictionary", unit="image") as progress:
+        made = dictionary.extract(trained, settings.dictionary, progress.update)
+    record = {
+        "split_hash": long_tailed.split_hash,
+        "seconds": time.monotonic() - started,
+        "device": str(trained.device),
+    }
+    run.save(made.tensors(), {}, record, done=True)
+    return made
+
+
+def phase2(settings: Experiment, device: Device = "auto") -> Training[phase2_loop.Phase2]:
+    """Phase 2 of an experiment, as far as it has been made; its upstream is made first."""
+    long_tailed = data(settings.data)
+    made = features(settings, device)
+    trained = phase1(settings, device)
+    upstream = _run(long_tailed, "dictionary", settings.dictionary, trained.run.key).key
+    loop = phase2_loop.Phase2(settings.phase2, made, trained.finish().model, device)
+    run = _run(long_tailed, "phase2", settings.phase2, upstream)
+    label = f"Phase 2, {settings.phase2.oversampler}"
+    return Training(loop, run, label, {"split_hash": long_tailed.split_hash})
+
+
+def compare(
+    settings: Experiment, device: Device = "auto", protocol: str = "full"
+) -> dict[str, metrics.Metrics]:
+    """The classifier as phase 1 left it, the experiment's own phase 2, and the null baselines.
+
+    Args:
+        settings: the experiment; the nulls are made with the same settings but the oversampler.
+        device: where to train what is missing.
+        protocol: the test protocol, a key of the data set's `test_protocols`.
+
+    Returns:
+        Scores by method: "phase1", the experiment's oversampler, then the nulls.
+    """
+    chosen = data(settings.data).test_protocols[protocol]
+    loop = phase2(settings, device).finish()
+    untouched = phase1(settings, device).finish().model.classifier
+    scores = {
+        "phase1": phase2_loop.score(untouched, loop.dictionary, chosen),
+        settings.phase2.oversampler: loop.evaluate(chosen),
+    }
+    for name in NULLS:
+        if name not in scores:
+            scores[name] = (
+                phase2(with_oversampler(settings, name), device).finish().evaluate(chosen)
+            )
+    return scores
+
+
+def with_oversampler(settings: Experiment, name: phase2_loop.OversamplerName) -> Experiment:
+    """The same experiment with another oversampler in phase 2."""
+    changed = settings.phase2.replace(oversampler=name)
+    return Experiment(settings.data, settings.phase1, settings.dictionary, changed)
+
+
+def _run(long_tailed: datasets.LongTailed, stage: str, config: Config, upstream: str) -> Run:
+    return Run(long_tailed.name, stage, config, upstream)
