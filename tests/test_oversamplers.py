@@ -1,0 +1,166 @@
+import pytest
+import tiny
+import torch
+
+from facog_lab import draws
+from facog_lab.oversamplers import MAX_N_S, Controls, take_step
+from facog_lab.phase2 import Phase2Config, make_oversampler
+
+EVERY = ["facog", "random_oversampling", "uniform_weights", "dirichlet_weights"]
+VARIANTS = [
+    {"oversampler": name} for name in EVERY
+] + [
+    {"generator": "attention"},
+    {"references": "fixed"},
+    {"generator_batch_norm": True},
+    {"optimizer": "adam"},
+    {"asc_candidates": "real"},
+    {"asc_candidates": "generated"},
+    {"generator_hidden": (8,)},
+]  # fmt: skip
+
+
+def controls(**changes):
+    config = Phase2Config(**changes)
+    return Controls(**{name: getattr(config, name) for name in Controls.__dataclass_fields__})
+
+
+def made(variant, dictionary=None):
+    dictionary = dictionary or tiny.dictionary()
+    config = Phase2Config(batch_size=16, **variant)
+    return make_oversampler(config, dictionary, tiny.model(dictionary).projector), dictionary
+
+
+def rng(*keys):
+    return draws.generator("cpu", 0, *keys)
+
+
+@pytest.mark.parametrize("n_s", [1, 5, MAX_N_S])
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+class TestEveryOversampler:
+    def test_features_are_convex_mixes_of_their_class(self, variant, n_s):
+        oversampler, dictionary = made(variant)
+        labels = torch.arange(5).repeat(8)
+        mixed = oversampler.generate(labels, controls(n_s=n_s), rng("a"))
+        assert mixed.features.shape == (40, 6)
+        assert mixed.features.dtype == torch.float32
+        assert mixed.weights.shape == mixed.rows.shape == (40, n_s)
+        assert (mixed.weights >= 0).all()
+        assert torch.allclose(mixed.weights.sum(1), torch.ones(40), atol=1e-6)
+        assert (dictionary.labels[mixed.rows] == labels[:, None]).all()
+        parents = dictionary.features[mixed.rows]
+        by_hand = torch.stack(
+            [
+                sum(w * f for w, f in zip(mixed.weights[i], parents[i], strict=True))
+                for i in range(40)
+            ]
+        )
+        assert torch.allclose(mixed.features, by_hand, atol=1e-5)
+        # inside the convex hull: between the parents along any direction
+        direction = torch.randn(6)
+        along = parents @ direction
+        assert (mixed.features @ direction <= along.amax(1) + 1e-4).all()
+        assert (mixed.features @ direction >= along.amin(1) - 1e-4).all()
+
+    def test_seeds_decide_and_nothing_else(self, variant, n_s):
+        labels = torch.arange(5).repeat(4)
+        results = []
+        for _ in range(2):
+            oversampler, _ = made(variant)
+            torch.manual_seed(torch.seed() % 1000)  # the global generator must not matter
+            for step in range(3):
+                oversampler.train_step(controls(n_s=n_s), rng("train", step))
+            results.append(oversampler.generate(labels, controls(n_s=n_s), rng("g")).features)
+        assert torch.equal(*results)
+
+    def test_an_empty_request_and_a_class_of_one(self, variant, n_s):
+        oversampler, dictionary = made(variant)
+        if not variant.get("generator_batch_norm"):
+            none = oversampler.generate(torch.empty(0, dtype=torch.int64), controls(), rng("a"))
+            assert none.features.shape == (0, 6)
+        alone = oversampler.generate(torch.full((4,), 4), controls(n_s=n_s), rng("a"))
+        only = dictionary.features[dictionary.starts[4]]
+        assert torch.allclose(alone.features, only.expand(4, 6), atol=1e-5)
+
+    def test_state_goes_on_exactly(self, variant, n_s):
+        first, _ = made(variant)
+        for step in range(3):
+            first.train_step(controls(n_s=n_s), rng("t", step))
+        state = {k: v.clone() for k, v in first.state().items()}
+        second, _ = made(variant)
+        second.load_state(state)
+        for oversampler in (first, second):
+            oversampler.train_step(controls(n_s=n_s), rng("t", 3))
+        labels = torch.arange(5).repeat(4)
+        one, two = (o.generate(labels, controls(n_s=n_s), rng("g")) for o in (first, second))
+        assert torch.equal(one.features, two.features)
+
+
+@pytest.mark.parametrize("variant", VARIANTS[4:] + [{}], ids=str)
+def test_no_nan_in_a_thousand_steps(variant):
+    oversampler, _ = made(variant)
+    for step in range(1000 if not variant else 200):
+        figures = oversampler.train_step(controls(), rng("t", step))
+    assert all(value.isfinite() for value in figures.values())
+
+
+def test_facog_learns_what_it_can():
+    """L_asc alone pulls w towards the class mean; L_adv alone away from it (method.md)."""
+    entropies = {}
+    for name, changes in {
+        "asc": {"lambda_adv": 0.0, "lambda_asc": 1.0, "lr_generator": 0.05},
+        "adv": {"lambda_adv": 1.0, "lambda_asc": 0.0, "lr_generator": 0.05},
+    }.items():
+        dictionary = tiny.dictionary((200, 100, 50, 30, 20))
+        oversampler, _ = made({}, dictionary)
+        for step in range(600):
+            oversampler.train_step(controls(**changes, lr_discriminator=0.05), rng("t", step))
+        weights = oversampler.generate(torch.arange(5).repeat(40), controls(), rng("g")).weights
+        entropies[name] = torch.special.entr(weights).sum(1).mean().item()
+    assert entropies["adv"] < entropies["asc"]
+
+
+def test_fixed_references_stay_and_fresh_ones_change():
+    for references, same in (("fixed", True), ("fresh", False)):
+        oversampler, _ = made({"references": references})
+        rows = [oversampler.generate(torch.zeros(6).long(), controls(), rng(k)).rows for k in "ab"]
+        assert torch.equal(*rows) is same
+        assert bool((rows[0] == rows[0][0]).all()) is same  # one set for the whole class
+
+
+def test_the_frozen_projector_lets_gradients_through_and_does_not_change():
+    oversampler, _ = made({})
+    before = [p.clone() for p in oversampler.projector.parameters()]
+    generator_before = [p.clone() for p in oversampler.generator.parameters()]
+    oversampler.generator_step(controls(lambda_adv=0.0, lambda_asc=1.0), rng("t"))
+    assert all(
+        torch.equal(a, b) for a, b in zip(before, oversampler.projector.parameters(), strict=True)
+    )
+    pairs = zip(generator_before, oversampler.generator.parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in pairs)
+
+
+def test_each_step_changes_its_own_network_alone():
+    oversampler, _ = made({})
+    for step, changed, kept in (
+        ("discriminator_step", oversampler.discriminator, oversampler.generator),
+        ("generator_step", oversampler.generator, oversampler.discriminator),
+    ):
+        before = [p.clone() for p in kept.parameters()]
+        mine = [p.clone() for p in changed.parameters()]
+        getattr(oversampler, step)(controls(), rng(step))
+        assert all(torch.equal(a, b) for a, b in zip(before, kept.parameters(), strict=True))
+        pairs = zip(mine, changed.parameters(), strict=True)
+        assert any(not torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_step_is_pytorchs_own():
+    torch.manual_seed(0)
+    ours, theirs = torch.nn.Linear(3, 1), torch.nn.Linear(3, 1)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(5, 3)
+    take_step(torch.optim.SGD(ours.parameters(), lr=9.0), ours(x).square().mean(), 0.1)
+    reference = torch.optim.SGD(theirs.parameters(), lr=0.1)
+    theirs(x).square().mean().backward()
+    reference.step()
+    assert torch.equal(ours.weight, theirs.weight)

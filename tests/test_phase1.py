@@ -1,0 +1,147 @@
+import math
+
+import pytest
+import tiny
+import torch
+import torch.nn.functional as F
+
+from facog_lab import losses
+from facog_lab.loop import TrainingError
+from facog_lab.phase1 import Phase1, Phase1Config, learning_rate
+
+
+def config(**changes):
+    base = {
+        "architecture": "small",
+        "feature_dim": 0,
+        "projection_dim": 8,
+        "views": 2,
+        "augmentation": "crop",
+        "epochs": 3,
+        "batch_size": 32,
+        "lr": 0.05,
+        "warmup_epochs": 1,
+    }
+    return Phase1Config(**base | changes)
+
+
+def test_the_schedule():
+    settings = Phase1Config()  # 160 epochs, 5 of warm-up, lr 0.5
+    steps = 10
+    rates = [learning_rate(settings, s, steps) for s in range(160 * steps)]
+    assert rates[0] == pytest.approx(0.5 / 50)
+    assert rates[49] == pytest.approx(0.5)
+    assert rates[50] == rates[96 * steps - 1] == 0.5
+    assert rates[96 * steps] == rates[128 * steps - 1] == pytest.approx(0.05)
+    assert rates[128 * steps] == rates[-1] == pytest.approx(0.005)
+
+
+def test_the_cosine_falls_to_zero_after_the_warm_up():
+    settings = Phase1Config(schedule="cosine", epochs=20, warmup_epochs=2)
+    rates = [learning_rate(settings, s, 10) for s in range(200)]
+    assert rates[20] == pytest.approx(0.5)
+    assert rates[110] == pytest.approx(0.25)
+    assert 0 < rates[-1] < 0.01
+    assert all(a > b for a, b in zip(rates[20:], rates[21:], strict=False))
+
+
+@pytest.mark.parametrize("views", [2, 3])
+def test_the_loss_is_the_sum_of_its_terms(views):
+    """Eq. 2 by hand: which views serve which loss, in one batch."""
+    loop = Phase1(config(views=views, lambda_ce=0.7, lambda_sc=0.3), tiny.long_tailed(), "cpu")
+    index = torch.arange(0, 69, 5)
+    labels = loop.labels[index]
+    batch = loop.views(index, 0)
+    assert batch.shape == (views, len(index), 1, 8, 8)
+    loop.model.train()
+    loss, (ce, sc), logits = loop.loss(batch, labels, 0)
+
+    loop.model.train()  # batch norm in training mode normalises by this batch, whatever came before
+    features = loop.model.backbone(batch.flatten(0, 1)).unflatten(0, (views, -1))
+    regular = features[:1] if views == 3 else features
+    contrasted = features[-2:]
+    expected_ce = torch.stack([F.cross_entropy(loop.model.classifier(f), labels) for f in regular])
+    z = F.normalize(loop.model.projector(contrasted.flatten(0, 1)), dim=1)
+    expected_sc = losses.supervised_contrastive(z, torch.cat([labels, labels]), 0.1)
+    assert ce.item() == pytest.approx(expected_ce.mean().item(), rel=1e-5)
+    assert sc.item() == pytest.approx(expected_sc.item(), rel=1e-5)
+    assert loss.item() == pytest.approx(0.7 * ce.item() + 0.3 * sc.item(), rel=1e-5)
+    assert torch.allclose(logits, loop.model.classifier(features[0]), atol=1e-5)
+
+
+def test_deferred_reweighting_begins_at_80_percent():
+    data = tiny.long_tailed()
+    plain = Phase1(config(epochs=10), data, "cpu")
+    loop = Phase1(config(epochs=10, reweighting="drw"), data, "cpu")
+    labels = loop.labels[::5]
+    batch = loop.views(torch.arange(0, 69, 5), 0)
+    before, after, expected = (
+        (loop.loss(batch, labels, 7)[1][0]),
+        (loop.loss(batch, labels, 8)[1][0]),
+        (plain.loss(batch, labels, 8)[1][0]),
+    )
+    assert before.item() == pytest.approx(expected.item())
+    assert after.item() != pytest.approx(expected.item(), rel=1e-3)
+
+
+def test_an_epoch_sees_every_image_once_in_batches_of_nearly_one_size():
+    loop = Phase1(config(batch_size=32), tiny.long_tailed(), "cpu")
+    assert sorted(torch.cat(list(loop.batches)).tolist()) == list(range(69))
+    assert {len(b) for b in loop.batches} == {23}
+
+
+def test_it_learns_and_history_says_so():
+    loop = Phase1(config(epochs=12), tiny.long_tailed(), "cpu")
+    steps = list(loop)
+    assert len(steps) == 12 * 3
+    assert [s.epoch for s in steps if s.ends_epoch] == list(range(12))
+    table = loop.history["epochs"]
+    assert {len(column) for column in table.values()} == {12}
+    assert table["loss"][-1] < table["loss"][0]
+    assert table["train_acsa"][-1] > 0.9
+    for loss, ce, sc in zip(table["loss"], table["ce"], table["sc"], strict=True):
+        assert loss == pytest.approx(ce + 0.1 * sc, rel=1e-4)
+
+
+def test_same_seed_same_bytes_and_the_global_generator_is_left_alone():
+    weights = []
+    for global_seed in (1, 2):
+        torch.manual_seed(global_seed)
+        before = torch.random.get_rng_state()
+        loop = Phase1(config(epochs=1), tiny.long_tailed(), "cpu")
+        list(loop)
+        assert torch.equal(before, torch.random.get_rng_state())
+        weights.append(torch.cat([p.flatten() for p in loop.model.parameters()]))
+    assert torch.equal(*weights)
+    other = Phase1(config(epochs=1, seed=1), tiny.long_tailed(), "cpu")
+    list(other)
+    assert not torch.equal(weights[0], torch.cat([p.flatten() for p in other.model.parameters()]))
+
+
+def test_a_resumed_loop_ends_with_the_same_bytes():
+    whole = Phase1(config(), tiny.long_tailed(), "cpu")
+    list(whole)
+    first = Phase1(config(), tiny.long_tailed(), "cpu")
+    for step in first:
+        if step.ends_epoch:
+            break
+    second = Phase1(config(), tiny.long_tailed(), "cpu")
+    second.load_state(first.state(), first.history)
+    list(second)
+    for name, tensor in whole.state().items():
+        assert torch.equal(tensor, second.state()[name]), name
+    assert whole.history == second.history
+
+
+def test_nan_stops_the_loop_and_names_the_term():
+    loop = Phase1(config(lr=100, warmup_epochs=0, epochs=40), tiny.long_tailed(), "cpu")
+    with torch.no_grad():
+        loop.model.classifier[2].bias.fill_(math.nan)
+    with pytest.raises(TrainingError, match=r"phase 1: loss, ce.* became .* between steps 1 and 3"):
+        list(loop)
+
+
+def test_batches_of_two_images_and_classes_of_one():
+    loop = Phase1(config(batch_size=2, epochs=1), tiny.long_tailed((3, 1)), "cpu")
+    assert len(list(loop)) == 2
+    assert math.isfinite(loop.history["epochs"]["loss"][0])

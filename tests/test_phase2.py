@@ -1,0 +1,161 @@
+import math
+
+import pytest
+import tiny
+import torch
+
+from facog_lab import draws
+from facog_lab.loop import TrainingError
+from facog_lab.oversamplers import Controls
+from facog_lab.phase2 import Phase2, Phase2Config, label_probabilities, score
+
+GAMO = torch.tensor([4000, 2000, 1000, 750, 500, 350, 200, 100, 60, 40])
+
+
+def loop(**changes):
+    dictionary = tiny.dictionary()
+    base = {"epochs": 3, "batch_size": 16, "lr_classifier": 0.05}
+    return Phase2(Phase2Config(**base | changes), dictionary, tiny.model(dictionary), "cpu")
+
+
+def test_label_selection_against_the_published_figures():
+    published = [0, 0.0645, 0.0968, 0.1048, 0.1129, 0.1177, 0.1226, 0.1258, 0.1271, 0.1277]
+    assert label_probabilities(GAMO, "gamo").tolist() == pytest.approx(published, abs=5e-5)
+    inverse = label_probabilities(GAMO, "inverse")
+    assert (inverse[-1] / inverse[0]).item() == pytest.approx(100)
+    assert inverse.sum().item() == pytest.approx(1)
+    assert label_probabilities(GAMO, "uniform").tolist() == pytest.approx([0.1] * 10)
+
+
+def test_share_of_the_rarest_twenty_classes_of_cifar100():
+    counts = torch.tensor([int(500 * 0.01 ** (i / 99)) for i in range(100)])
+    assert label_probabilities(counts, "gamo")[-20:].sum().item() == pytest.approx(0.25, abs=0.005)
+    assert label_probabilities(counts, "inverse")[-20:].sum().item() == pytest.approx(
+        0.62, abs=0.005
+    )
+
+
+def test_equal_classes_have_no_gamo_selection():
+    with pytest.raises(ValueError, match="set it to 'uniform'"):
+        label_probabilities(torch.tensor([5, 5]), "gamo")
+
+
+def test_it_learns_and_its_history_holds_every_step():
+    trained = loop(epochs=20)
+    before = trained.evaluate().acsa
+    steps = list(trained)
+    assert len(steps) == 20 * math.ceil(73 / 16)
+    assert trained.evaluate().acsa > before
+    table = trained.history["steps"]
+    assert {len(column) for column in table.values()} == {len(steps)}
+    assert {"loss_d", "loss_adv", "loss_asc", "loss_cls", "entropy", "n_s"} <= set(table)
+    assert len(trained.history["epochs"]["acsa"]) == 20
+    assert trained.history["epochs"]["acsa"][-1] == trained.evaluate().acsa
+
+
+def test_same_seed_same_bytes_and_the_global_generator_is_left_alone():
+    results = []
+    for global_seed in (1, 2):
+        torch.manual_seed(global_seed)
+        before = torch.random.get_rng_state()
+        trained = loop()
+        list(trained)
+        assert torch.equal(before, torch.random.get_rng_state())
+        results.append(trained)
+    one, two = (r.state() for r in results)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert results[0].history == results[1].history
+    other = loop(seed=1)
+    list(other)
+    assert results[0].history != other.history
+
+
+def test_a_resumed_loop_ends_with_the_same_bytes():
+    whole = loop()
+    list(whole)
+    first, second = loop(), loop()
+    for _ in range(7):
+        next(first)
+    second.load_state({k: v.clone() for k, v in first.state().items()}, first.history)
+    list(second)
+    for name, tensor in whole.state().items():
+        assert torch.equal(tensor, second.state()[name]), name
+    assert whole.history == second.history
+
+
+def test_controls_take_effect_at_the_next_step():
+    trained = loop()
+    next(trained)
+    fields = vars(trained.controls) | {"n_s": 2, "lambda_adv": 0.0, "lr_generator": 0.5}
+    trained.controls = Controls(**fields)
+    next(trained)
+    table = trained.history["steps"]
+    assert table["n_s"] == [5, 2]
+    assert table["lambda_adv"] == [1.0, 0.0]
+    assert table["loss_g"][1] == pytest.approx(0.1 * table["loss_asc"][1], rel=1e-5)
+    assert table["entropy"][1] <= math.log(2) + 1e-6
+
+
+def test_oversamplers_are_compared_on_the_same_draws():
+    def draw_of(name):
+        trained = loop(oversampler=name)
+        rng = draws.generator("cpu", 0, "classifier", 0)
+        labels = torch.multinomial(trained.probabilities, 16, replacement=True, generator=rng)
+        torch.randint(73, (16,), generator=rng)
+        return trained.oversampler.generate(labels, trained.controls, rng).rows
+
+    names = ("facog", "random_oversampling", "uniform_weights", "dirichlet_weights")
+    rows = [draw_of(name) for name in names]
+    assert all(torch.equal(rows[0], other) for other in rows[1:])
+
+
+def test_literal_batches_never_show_the_head_class():
+    """Under GAMO's selection, only the mixed batches hold real features of the head."""
+    seen = {}
+    for kind in ("mixed", "literal"):
+        trained = loop(classifier_batches=kind, epochs=1)
+        labels = []
+        trained.classifier.register_forward_hook(lambda m, x, y, to=labels: to.append(len(x[0])))
+        next(trained)
+        seen[kind] = labels[0]
+    assert seen == {"mixed": 32, "literal": 16}
+    assert label_probabilities(trained.dictionary.class_counts, "gamo")[0] == 0
+
+
+def test_the_classifier_of_phase1_is_not_touched():
+    dictionary = tiny.dictionary()
+    model = tiny.model(dictionary)
+    before = [p.clone() for p in model.parameters()]
+    list(Phase2(Phase2Config(epochs=1, batch_size=16), dictionary, model, "cpu"))
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_nan_stops_the_loop_and_names_step_and_term():
+    trained = loop()
+    next(trained)
+    with torch.no_grad():
+        trained.classifier[2].bias.fill_(math.nan)
+    with pytest.raises(TrainingError, match=r"phase 2: loss_cls became .* at step 2"):
+        next(trained)
+
+
+def test_a_protocol_is_a_subset_of_the_test_set():
+    trained = loop()
+    of_ten = torch.cat([(trained.dictionary.test_labels == c).nonzero()[:3, 0] for c in range(5)])
+    scores = score(trained.classifier, trained.dictionary, of_ten)
+    predicted = trained.classifier(trained.dictionary.test_features[of_ten]).argmax(1)
+    expected = (predicted == trained.dictionary.test_labels[of_ten]).float().mean().item()
+    assert scores.top1 == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"generator": "attention"}, {"references": "fixed"}, {"optimizer": "adam"},
+     {"label_selection": "inverse"}, {"oversampler": "dirichlet_weights"}, {"n_s": 1},
+     {"n_s": 20}, {"lambda_adv": 0.0}, {"lambda_asc": 0.0}, {"batch_size": 2}],
+    ids=str,
+)  # fmt: skip
+def test_every_option_runs_to_its_end(changes):
+    trained = loop(**{"epochs": 1} | changes)
+    assert [s.ends_epoch for s in trained][-1]

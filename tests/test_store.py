@@ -1,0 +1,118 @@
+import json
+
+import pytest
+import torch
+from pydantic import Field
+
+from facog_lab import store
+from facog_lab.config import Config
+
+
+class Settings(Config):
+    lr: float = Field(0.1, gt=0)
+
+
+@pytest.fixture
+def run(outputs):
+    return store.Run("digits", "phase1", Settings(), "upstream")
+
+
+def save(run, value=1.0, done=True):
+    run.save({"w": torch.tensor([value])}, {"epochs": {"loss": [value]}}, {"seconds": 1.5}, done)
+
+
+def test_what_is_saved_is_loaded(run, outputs):
+    assert run.load() is None
+    save(run, done=False)
+    saved = run.load()
+    assert saved.tensors["w"].tolist() == [1.0]
+    assert saved.history == {"epochs": {"loss": [1.0]}}
+    assert saved.record["seconds"] == 1.5
+    assert saved.record["environment"]["versions"]["torch"]
+    assert not saved.complete
+    assert run.folder == outputs / "digits" / "phase1" / run.key
+    assert json.loads((run.folder / "config.json").read_text()) == {"lr": 0.1}
+
+
+def test_a_second_save_replaces_the_first_and_leaves_no_debris(run):
+    save(run, 1.0, done=False)
+    save(run, 2.0)
+    assert run.load().tensors["w"].tolist() == [2.0]
+    names = sorted(p.name.split("-")[0] for p in run.folder.iterdir())
+    assert names == ["config.json", "history", "manifest.json", "state"]
+
+
+def test_a_save_cut_off_before_its_manifest_leaves_the_state_before(run, monkeypatch):
+    save(run, 1.0, done=False)
+    write = store._write
+
+    def cut_off(path, content):
+        if path.name == "manifest.json":
+            raise KeyboardInterrupt
+        write(path, content)
+
+    monkeypatch.setattr(store, "_write", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        save(run, 2.0)
+    assert run.load().tensors["w"].tolist() == [1.0]
+    monkeypatch.setattr(store, "_write", write)
+    save(run, 3.0)
+    assert len(list(run.folder.glob("state-*"))) == 1
+
+
+@pytest.mark.parametrize("kind", ["state-*", "history-*", "manifest.json", "config.json"])
+def test_a_flipped_bit_is_found_and_the_file_named(run, kind):
+    save(run)
+    (path,) = run.folder.glob(kind)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(store.StoreError, match=path.name):
+        run.load()
+
+
+def test_a_missing_file_is_named(run):
+    save(run)
+    (path,) = run.folder.glob("state-*")
+    path.unlink()
+    with pytest.raises(store.StoreError, match=r"state-.* is missing"):
+        run.load()
+
+
+def test_other_settings_or_upstream_are_another_run(outputs):
+    keys = {
+        store.Run("digits", "phase1", Settings(lr=lr), upstream).key
+        for lr in (0.1, 0.2)
+        for upstream in ("a", "b")
+    }
+    assert len(keys) == 4
+
+
+def test_names_of_data_sets_cannot_leave_the_folder(outputs):
+    run = store.Run("folder:../../etc/<b>", "phase1", Settings(), "u")
+    assert outputs in run.folder.resolve().parents
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
+def test_optimisers_go_on_exactly(kind):
+    def made():
+        torch.manual_seed(0)
+        module = torch.nn.Linear(3, 2)
+        options = {"momentum": 0.9} if kind is torch.optim.SGD else {}
+        return module, kind(module.parameters(), lr=0.1, **options)
+
+    def step(module, optimizer, seed):
+        x = torch.randn(4, 3, generator=torch.Generator().manual_seed(seed))
+        optimizer.zero_grad()
+        module(x).square().sum().backward()
+        optimizer.step()
+
+    module, optimizer = made()
+    for seed in range(3):
+        step(module, optimizer, seed)
+    packed = {k: v.clone() for k, v in store.pack(m=module, o=optimizer).items()}
+    step(module, optimizer, 3)
+    again, again_optimizer = made()
+    store.unpack(packed, m=again, o=again_optimizer)
+    step(again, again_optimizer, 3)
+    assert torch.equal(again.weight, module.weight)
