@@ -253,10 +253,11 @@ def score(
 
     Args:
         classifier: features to logits.
-        dictionary: on the classifier's device.
+        dictionary: whose test features are used, moved to the classifier's device.
         protocol: (K,) int64, the test images to use; all when None.
     """
-    features, labels = dictionary.test_features, dictionary.test_labels
+    device = next(classifier.parameters()).device
+    features, labels = dictionary.test_features.to(device), dictionary.test_labels
     if protocol is not None:
-        features, labels = features[protocol], labels[protocol]
+        features, labels = features[protocol.to(device)], labels[protocol.to(labels.device)]
     return metrics.evaluate(classifier(features).argmax(1), labels, dictionary.class_counts)

@@ -15,12 +15,12 @@ import functools
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from facog_lab import datasets, dictionary, metrics, models
 from facog_lab import phase1 as phase1_loop
 from facog_lab import phase2 as phase2_loop
-from facog_lab.config import Config, Device
+from facog_lab.config import Config, ConfigError, Device
 from facog_lab.loop import Step
 from facog_lab.presets import Experiment
 from facog_lab.progress import Progress
@@ -152,9 +152,23 @@ def phase2(settings: Experiment, device: Device = "auto") -> Training[phase2_loo
     return Training(loop, run, label, {"split_hash": long_tailed.split_hash})
 
 
+class Result(NamedTuple):
+    """What one method came to.
+
+    Attributes:
+        scores: on the chosen test images.
+        entropy: of w, in nats, mean over the last epoch; None where nothing is mixed.
+        seconds: of the phase that made it.
+    """
+
+    scores: metrics.Metrics
+    entropy: float | None
+    seconds: float
+
+
 def compare(
     settings: Experiment, device: Device = "auto", protocol: str = "full"
-) -> dict[str, metrics.Metrics]:
+) -> dict[str, Result]:
     """The classifier as phase 1 left it, the experiment's own phase 2, and the null baselines.
 
     Args:
@@ -163,21 +177,26 @@ def compare(
         protocol: the test protocol, a key of the data set's `test_protocols`.
 
     Returns:
-        Scores by method: "phase1", the experiment's oversampler, then the nulls.
+        Results by method: "phase1", the experiment's oversampler, then the nulls.
+
+    Raises:
+        ConfigError: if the data set has no protocol of that name.
     """
-    chosen = data(settings.data).test_protocols[protocol]
-    loop = phase2(settings, device).finish()
-    untouched = phase1(settings, device).finish().model.classifier
-    scores = {
-        "phase1": phase2_loop.score(untouched, loop.dictionary, chosen),
-        settings.phase2.oversampler: loop.evaluate(chosen),
-    }
-    for name in NULLS:
-        if name not in scores:
-            scores[name] = (
-                phase2(with_oversampler(settings, name), device).finish().evaluate(chosen)
-            )
-    return scores
+    protocols = data(settings.data).test_protocols
+    if protocol not in protocols:
+        raise ConfigError(
+            f"protocol = {protocol!r}: {settings.data.dataset} has {list(protocols)}."
+        )
+    chosen = protocols[protocol]
+    trained, made = phase1(settings, device), features(settings, device)
+    untouched = phase2_loop.score(trained.finish().model.classifier, made, chosen)
+    results = {"phase1": Result(untouched, None, trained.seconds)}
+    for name in dict.fromkeys((settings.phase2.oversampler, *NULLS)):
+        training = phase2(with_oversampler(settings, name), device)
+        loop = training.finish()
+        last = loop.history["steps"]["entropy"][-loop.steps_per_epoch :]
+        results[name] = Result(loop.evaluate(chosen), sum(last) / len(last), training.seconds)
+    return results
 
 
 def with_oversampler(settings: Experiment, name: phase2_loop.OversamplerName) -> Experiment:

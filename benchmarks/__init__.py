@@ -1,0 +1,1 @@
+"""Measured results: accuracy over seeds here, speed ratios and the paper's tables as they come."""
