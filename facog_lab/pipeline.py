@@ -75,10 +75,10 @@ class Training(Generic[Loop]):
         saved_at = resumed_at = time.monotonic()
         before = self.seconds
         with Progress(loop.total_steps, self.label, unit="step") as progress:
-            progress.update(loop.step)
+            progress.resume(loop.step)
             for step in loop:
                 self.seconds = before + time.monotonic() - resumed_at
-                progress.update(1, **(step.figures if step.ends_epoch else {}))
+                progress.update(1, **_shown(step))
                 done = step.step == loop.total_steps
                 if step.ends_epoch and (
                     done or time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES
@@ -188,7 +188,8 @@ def compare(
             f"protocol = {protocol!r}: {settings.data.dataset} has {list(protocols)}."
         )
     chosen = protocols[protocol]
-    trained, made = phase1(settings, device), features(settings, device)
+    made = features(settings, device)  # makes phase 1 if need be
+    trained = phase1(settings, device)
     untouched = phase2_loop.score(trained.finish().model.classifier, made, chosen)
     results = {"phase1": Result(untouched, None, trained.seconds)}
     for name in dict.fromkeys((settings.phase2.oversampler, *NULLS)):
@@ -203,6 +204,12 @@ def with_oversampler(settings: Experiment, name: phase2_loop.OversamplerName) ->
     """The same experiment with another oversampler in phase 2."""
     changed = settings.phase2.replace(oversampler=name)
     return Experiment(settings.data, settings.phase1, settings.dictionary, changed)
+
+
+def _shown(step: Step) -> dict[str, float]:
+    """The figures worth a place beside a progress bar, renewed once an epoch."""
+    names = ("loss", "train_acsa", "loss_d", "loss_adv", "loss_asc", "loss_cls", "entropy")
+    return {k: v for k, v in step.figures.items() if step.ends_epoch and k in names}
 
 
 def _run(long_tailed: datasets.LongTailed, stage: str, config: Config, upstream: str) -> Run:

@@ -40,8 +40,8 @@ _CPU_PHASE1: Settings = {
     "feature_dim": 0,
     "projection_dim": 64,
     "views": 2,
-    "epochs": 30,
-    "warmup_epochs": 2,
+    "epochs": 60,
+    "warmup_epochs": 3,
 }
 _CPU: tuple[Settings, Settings] = (_CPU_PHASE1, {"epochs": 20})
 _PAPER_100: tuple[Settings, Settings] = ({"epochs": 80}, {"epochs": 20})
