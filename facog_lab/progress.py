@@ -1,73 +1,66 @@
-"""Progress of anything that takes over two seconds: a bar for people, plain lines for logs."""
+"""Progress of everything that takes over two seconds: a bar for a person, plain lines for a log."""
 
 from __future__ import annotations
 
 import sys
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
+SECONDS_BEFORE_FIRST_LINE = 2.0
 SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BETWEEN_FIGURES = 0.2  # of a bar
 
 
 def is_live() -> bool:
-    """Whether a notebook's front end with a person before it runs this kernel.
+    """Whether a notebook front end is looking on.
 
-    Such a front end allows input in its execute requests; papermill and nbconvert do not.
+    A front end allows the kernel to ask for input; papermill, nbconvert and nbmake do not.
     """
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    kernel = getattr(get_ipython(), "kernel", None)
+    ipython = sys.modules.get("IPython")  # not imported by us: the training core runs without it
+    kernel = getattr(ipython and ipython.get_ipython(), "kernel", None)
     if kernel is None:
         return False
-    request = kernel.get_parent("shell")
-    return bool(request.get("content", {}).get("allow_stdin", False))
+    request = kernel.get_parent("shell") or {}
+    return bool(request.get("content", {}).get("allow_stdin"))
 
 
 class Progress:
-    """Counts towards a total: tqdm's bar in a live notebook or a terminal, else a line now and then.
+    """Progress of a loop: a tqdm bar in a notebook front end or a terminal, else plain lines.
+
+    A log (papermill, CI, a file) gets one line every few seconds, without carriage returns, and
+    one at the end.
 
     Args:
         total: how many units there are.
-        label: what is being done.
-        unit: of what.
+        label: what is going on, e.g. ``"Phase 1, digits"``.
+        unit: what is counted, in the singular.
+        done: units that were done before, in a run that is resumed; they do not count as speed.
     """
 
-    def __init__(self, total: int, label: str, unit: str = "it") -> None:
+    def __init__(self, total: int, label: str, unit: str = "step", done: int = 0) -> None:
         self.total, self.label, self.unit = total, label, unit
-        self.done = self.done_before = 0
-        self.started = self.printed = time.monotonic()
+        self.done = self.done_before = done
         self.figures: dict[str, float] = {}
-        self.bar: Any = None
+        self._bar: Any = None
 
-    def __enter__(self) -> Progress:
-        if is_live() or sys.stderr.isatty():
-            try:
-                from tqdm.auto import tqdm
-            except ImportError:  # the training core runs without it
-                return self
-            self.bar = tqdm(total=self.total, desc=self.label, unit=self.unit, mininterval=0.3)
+    def __enter__(self) -> Self:
+        self._started = time.monotonic()
+        self._reported = self._started + SECONDS_BEFORE_FIRST_LINE - SECONDS_BETWEEN_LINES
+        self._bar = self._make_bar()
         return self
 
     def update(self, n: int = 1, **figures: float) -> None:
-        """Counts n more; figures are shown beside the count."""
+        """Counts `n` more units; `figures` are shown from now on, e.g. ``loss=0.31``."""
         self.done += n
         self.figures |= figures
-        if self.bar is not None:
-            self.bar.update(n)
-            if figures:
-                self.bar.set_postfix_str(self._shown())
-        elif time.monotonic() - self.printed > SECONDS_BETWEEN_LINES:
-            self._print()
-
-    def resume(self, done: int) -> None:
-        """Says that this much was done in an earlier session."""
-        self.done = self.done_before = done
-        if self.bar is not None:
-            self.bar.update(done)
-            self.bar.unpause()
+        if self._bar is not None:
+            self._bar.update(n)
+        now = time.monotonic()
+        wait = SECONDS_BETWEEN_LINES if self._bar is None else SECONDS_BETWEEN_FIGURES
+        if now - self._reported > wait and self.done < self.total:
+            self._reported = now
+            self._report()
 
     def __exit__(
         self,
@@ -75,21 +68,47 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.bar is not None:
-            self.bar.close()
-        elif kind is None and time.monotonic() - self.started > 2:
-            self._print()
+        if self._bar is not None:
+            self._bar.set_postfix(_rounded(self.figures))
+            self._bar.close()
+            return
+        took = _clock(time.monotonic() - self._started)
+        if kind is None and self.done >= self.total:
+            counted = f"{self.total - self.done_before:,} {self.unit}s in {took}"
+        else:
+            counted = f"stopped at {self.unit} {self.done:,} of {self.total:,} after {took}"
+        print(", ".join([f"{self.label}: {counted}", *_shown(self.figures)]), flush=True)
 
-    def _print(self) -> None:
-        self.printed = time.monotonic()
-        spent = self.printed - self.started
-        rate = (self.done - self.done_before) / spent
-        left = f", {(self.total - self.done) / rate:.0f} s left" if self.done < self.total else ""
-        shown = f"  {self._shown()}" if self.figures else ""
-        print(
-            f"{self.label}: {self.done:,} of {self.total:,} {self.unit}s, {spent:.0f} s{left}{shown}",
-            flush=True,
-        )
+    def _make_bar(self) -> Any:
+        if not is_live() and not (sys.stderr is not None and sys.stderr.isatty()):
+            return None
+        try:
+            from tqdm.auto import tqdm
+        except ImportError:
+            return None
+        return tqdm(total=self.total, desc=self.label, unit=f" {self.unit}s", initial=self.done)
 
-    def _shown(self) -> str:
-        return " ".join(f"{name}={value:.3g}" for name, value in self.figures.items())
+    def _report(self) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix(_rounded(self.figures), refresh=False)
+            return
+        now_done = self.done - self.done_before
+        left = (time.monotonic() - self._started) * (self.total - self.done) / max(1, now_done)
+        counted = f"{self.done:,}/{self.total:,} {self.unit}s ({self.done / self.total:.0%})"
+        parts = [f"{self.label}: {counted}", *_shown(self.figures), f"{_clock(left)} left"]
+        print(", ".join(parts), flush=True)
+
+
+def _clock(seconds: float) -> str:
+    """Minutes and seconds, with hours where there are any: ``2:05``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _rounded(figures: dict[str, float]) -> dict[str, str]:
+    return {name: f"{value:.4g}" for name, value in figures.items()}
+
+
+def _shown(figures: dict[str, float]) -> list[str]:
+    return [f"{name} {value}" for name, value in _rounded(figures).items()]
