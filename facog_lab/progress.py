@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, Self
 
 SECONDS_BEFORE_FIRST_LINE = 2.0
-SECONDS_BETWEEN_LINES = 5.0
-SECONDS_BETWEEN_FIGURES = 0.2  # of a bar
+SECONDS_BETWEEN_LINES = 5.0  # and more in a long run: a fiftieth of the time that it took so far
+SECONDS_BETWEEN_FIGURES = 0.2  # beside a bar
 
 
 def is_live() -> bool:
@@ -35,12 +35,11 @@ class Progress:
         total: how many units there are.
         label: what is going on, e.g. ``"Phase 1, digits"``.
         unit: what is counted, in the singular.
-        done: units that were done before, in a run that is resumed; they do not count as speed.
     """
 
-    def __init__(self, total: int, label: str, unit: str = "step", done: int = 0) -> None:
+    def __init__(self, total: int, label: str, unit: str = "step") -> None:
         self.total, self.label, self.unit = total, label, unit
-        self.done = self.done_before = done
+        self.done = self.done_before = 0
         self.figures: dict[str, float] = {}
         self._bar: Any = None
 
@@ -50,6 +49,13 @@ class Progress:
         self._bar = self._make_bar()
         return self
 
+    def resume(self, done: int) -> None:
+        """Says how many units were done in an earlier session; they do not count as speed."""
+        self.done = self.done_before = done
+        if self._bar is not None:
+            self._bar.initial = self._bar.n = done
+            self._bar.refresh()
+
     def update(self, n: int = 1, **figures: float) -> None:
         """Counts `n` more units; `figures` are shown from now on, e.g. ``loss=0.31``."""
         self.done += n
@@ -57,7 +63,9 @@ class Progress:
         if self._bar is not None:
             self._bar.update(n)
         now = time.monotonic()
-        wait = SECONDS_BETWEEN_LINES if self._bar is None else SECONDS_BETWEEN_FIGURES
+        wait = SECONDS_BETWEEN_FIGURES
+        if self._bar is None:
+            wait = max(SECONDS_BETWEEN_LINES, (now - self._started) / 50)
         if now - self._reported > wait and self.done < self.total:
             self._reported = now
             self._report()
@@ -86,7 +94,7 @@ class Progress:
             from tqdm.auto import tqdm
         except ImportError:
             return None
-        return tqdm(total=self.total, desc=self.label, unit=f" {self.unit}s", initial=self.done)
+        return tqdm(total=self.total, desc=self.label, unit=f" {self.unit}s")
 
     def _report(self) -> None:
         if self._bar is not None:
