@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from facog_lab import metrics, models, pipeline, presets, store
+from facog_lab.config import Device
 
 RESULTS = Path(__file__).parent / "results"
 
 
-def record(settings: presets.Experiment, preset: str, device: str) -> list[dict[str, Any]]:
+def record(settings: presets.Experiment, preset: str, device: Device) -> list[dict[str, Any]]:
     """All rows of one seed: every method under every test protocol of the data set."""
     data = pipeline.data(settings.data)
     parameters = models.parameter_count(pipeline.phase1(settings, device).loop.model)

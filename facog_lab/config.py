@@ -20,6 +20,10 @@ Device = Literal["auto", "cpu", "cuda"]
 class ConfigError(ValueError):
     """A setting has an unknown name, or a value of the wrong type or outside its range."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the message is the whole story, where it was raised is not."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class Config(BaseModel):
     """A frozen set of settings.

@@ -6,6 +6,7 @@ B is the batch, C the number of classes, D the width of a feature (the paper's D
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -107,7 +108,7 @@ def backbone(
         )
     from torchvision.models import resnet34, resnext50_32x4d  # slow to import, rarely needed
 
-    network: nn.Module
+    network: Any
     if architecture == "resnet34":
         network = resnet34(weights=None)
         network.conv1 = nn.Conv2d(channels, 64, 3, 1, 1, bias=False)

@@ -98,7 +98,7 @@ class Phase1:
             )
             self.model = models.Phase1Model(backbone, data.num_classes, config.projection_dim)
         self.memory_format = faster_format(config.crop_size or data.side)
-        self.model.to(self.device, memory_format=self.memory_format)
+        self.model.to(self.device).to(memory_format=self.memory_format)
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay
         )
@@ -182,7 +182,7 @@ class Phase1:
     def views(self, index: Tensor, epoch: int) -> Tensor:
         """(V, B, channels, H, W) normalised float32 views of the images at `index`."""
         images = self.images[index].to(self.device)
-        recipes = [self.config.augmentation] * 2
+        recipes: list[str] = [self.config.augmentation] * 2
         if self.config.views == 3:
             recipes = [self.config.augmentation, "simaugment", "simaugment"]
         return torch.stack(

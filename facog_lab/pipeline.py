@@ -71,7 +71,7 @@ class Training(Generic[Loop]):
     def __iter__(self) -> Iterator[Step]:
         if self.complete:
             return
-        loop = self.loop
+        loop: Any = self.loop
         saved_at = resumed_at = time.monotonic()
         before = self.seconds
         with Progress(loop.total_steps, self.label, unit="step") as progress:
@@ -85,7 +85,9 @@ class Training(Generic[Loop]):
                 ):
                     self.save(done)
                     saved_at = time.monotonic()
+                paused_at = time.monotonic()
                 yield step
+                resumed_at += time.monotonic() - paused_at  # what the watcher does is not training
 
     def save(self, done: bool) -> None:
         """Writes the state; it must be at an epoch's end."""

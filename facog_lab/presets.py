@@ -125,9 +125,10 @@ def experiment(
             f"preset = {preset!r}: {family} has none of that name; set preset to 'paper'."
         )
     for_phase1, for_phase2 = STAGES[name][family]
+    seeded: Settings = {"seed": seed}
     return Experiment(
         data=DataConfig(**DATA[family] | wanted),
-        phase1=Phase1Config(**{"seed": seed} | AUGMENTATION[family] | for_phase1 | (phase1 or {})),
-        dictionary=DictionaryConfig(**{"seed": seed} | (dictionary or {})),
-        phase2=Phase2Config(**{"seed": seed} | for_phase2 | (phase2 or {})),
+        phase1=Phase1Config(**seeded | AUGMENTATION[family] | for_phase1 | (phase1 or {})),
+        dictionary=DictionaryConfig(**seeded | (dictionary or {})),
+        phase2=Phase2Config(**seeded | for_phase2 | (phase2 or {})),
     )
