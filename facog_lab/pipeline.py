@@ -49,7 +49,8 @@ class Training(Generic[Loop]):
     """
 
     def __init__(self, loop: Loop, run: Run, label: str, record: dict[str, Any]) -> None:
-        self.loop, self.run, self.label, self.record = loop, run, label, record
+        self.loop: Loop = loop
+        self.run, self.label, self.record = run, label, record
         self.seconds = 0.0
         saved = run.load()
         self.complete = saved is not None and saved.complete
