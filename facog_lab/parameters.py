@@ -1,24 +1,38 @@
-"""A notebook's parameters: nothing but values before they are checked, and checked before any work.
+"""A notebook's parameters: nothing but values until they are checked, then one `Settings`.
 
-A notebook has, in this order,
+A notebook has three cells for this:
 
-1. a cell that imports and calls `guard()`;
-2. the cell tagged ``parameters``, after which papermill puts its own cell with the overrides;
-3. a cell with the one line ``settings = parameters.check(main="phase2")``.
+    from facog_lab import parameters        # A: the imports
+    parameters.guard()
 
-papermill writes a parameter's name into its cell as it is, so a name like ``x; import os; y``
-would run. Between `guard` and `check`, a cell that holds anything but ``name = value`` is
-therefore refused before it runs, and so is a name that the parameters cell does not have, which
-papermill itself only warns of.
+    n_s: int = 5  # features mixed          # B: tagged `parameters`, values written out
+
+    settings = parameters.check("phase2")   # C: begins with the check
+
+papermill puts the values of `-p` and `-y` into a cell of its own between B and C, and writes their
+names unescaped, so that a name could be code. Therefore `guard` looks at every cell before it runs.
+
+Names say where a value belongs:
+
+    preset, seed, device, protocol      to all stages, see `Common`
+    dataset, imbalance_ratio, ...       to the data: fields of DataConfig
+    phase1_epochs, dictionary_views     to that stage: a field of its config
+    any other                           to the notebook's main stage, or to its `extra` config
+
+None means "as the preset says".
 """
 
 from __future__ import annotations
 
 import ast
-import dataclasses
-from typing import Any, Literal, NoReturn
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from pydantic import Field
+import torch
+from IPython import get_ipython
+from pydantic import Field, field_validator
 
 from facog_lab import presets
 from facog_lab.config import Config, ConfigError, Device, unknown
@@ -28,176 +42,269 @@ from facog_lab.phase1 import Phase1Config
 from facog_lab.phase2 import Phase2Config
 
 Stage = Literal["data", "phase1", "dictionary", "phase2"]
-STAGES: dict[Stage, type[Config]] = {
+
+STAGES: dict[str, type[Config]] = {
     "data": DataConfig,
     "phase1": Phase1Config,
     "dictionary": DictionaryConfig,
     "phase2": Phase2Config,
 }
+WITH_GAMO_PROTOCOL = ("mnist", "fashion_mnist")
+# What an annotation in the parameters cell may be made of; Python evaluates it.
+TYPES = {"int", "float", "str", "bool", "list", "dict", "tuple", "Optional", "Union"}
+
+
+class ParameterError(ConfigError):
+    """A parameter has an unknown name or a bad value; a notebook shows the message alone."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
 
 
 class Common(Config):
     """Parameters that belong to no single stage."""
 
-    preset: presets.PresetName = Field("auto", description="cpu, paper, or what suits the data set")
+    preset: presets.PresetName = Field("auto", description="cpu, paper, or auto")
     seed: int = Field(0, ge=0, lt=2**31, description="of every stage")
     device: Device = Field("auto", description="where to train")
-    protocol: Literal["full", "gamo"] = Field("full", description="which test images")
+    protocol: Literal["full", "gamo"] = Field("full", description="the test images")
+
+    @field_validator("device")
+    @classmethod
+    def _is_there(cls, device: Device) -> Device:
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("PyTorch sees no GPU; use 'auto' or 'cpu'.")
+        return device
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Settings(presets.Experiment):
-    """The experiment that a notebook's parameters describe.
+    """An experiment, with what a notebook needs to know besides.
 
     Attributes:
-        common: preset, seed, device, test protocol.
-        extra: the notebook's own parameters, if it has any.
+        preset: its name.
+        seed: of every stage that has none of its own.
+        device: where to train.
+        protocol: the test protocol.
+        extra: the notebook's own settings, if `check` was given a config for them.
     """
 
-    common: Common
-    extra: Any
+    preset: str
+    seed: int
+    device: Device
+    protocol: str
+    extra: Any = None
 
 
 def guard() -> None:
-    """From here to `check`, this notebook's cells may hold plain values only.
+    """From now on only plain values run, until they are checked; does nothing outside IPython.
 
-    Outside IPython there are no cells, and nothing happens.
+    To be called at the end of the cell before the parameters. Until `check` has passed, a cell
+    runs if it is the parameters cell, sets parameters that cell has, begins with `check` or ends
+    with `guard`; any other ends in a ParameterError before any of it is run.
     """
-    shell = _shell()
+    shell = get_ipython()
     if shell is not None:
-        _GUARD.names = []
-        _GUARD.armed = True
-        if _GUARD not in shell.ast_transformers:
-            shell.ast_transformers.append(_GUARD)
+        hooks = shell.input_transformers_post
+        hooks[:] = [hook for hook in hooks if not _is_guard(hook)] + [Guard()]
 
 
 def check(
-    main: Stage, extra: type[Config] | None = None, values: dict[str, Any] | None = None
+    main: Stage, extra: type[Config] | None = None, namespace: dict[str, Any] | None = None
 ) -> Settings:
-    """Checks and converts all parameters, before any work is done with them.
+    """The notebook's settings, made of its parameters; has to be the first call of its cell.
 
-    A parameter is a field of `Common`, of the data's config, of `extra` or of the main stage's
-    config; ``phase1_epochs`` is the field ``epochs`` of another stage. None leaves a parameter to
-    the preset.
+    The checked values are written back: a number that came as a text is a number afterwards, and
+    None is the preset's value where the parameters cell has a value.
 
     Args:
-        main: the stage whose fields need no prefix.
-        extra: a config of the notebook's own.
-        values: the parameters by name; by default those of the notebook's parameters cell.
-
-    Returns:
-        Everything the notebook needs.
+        main: the stage that the notebook is about, to which names without a prefix belong.
+        extra: a config for parameters that belong to no stage.
+        namespace: where the parameters are; the notebook's variables, or the caller's globals.
 
     Raises:
-        ConfigError: with a line for every parameter that is unknown, of the wrong type or out of
-            range: its name, its value, what is allowed, and the nearest known name.
+        ParameterError: naming every unknown name and bad value, what is allowed, and the remedy.
     """
-    if values is None:
-        values = {name: _shell().user_ns[name] for name in _GUARD.names}
-    owners: dict[str, tuple[str, type[Config], str]] = {}  # name -> (part, config, field)
-    for stage, config in STAGES.items():
-        owners |= {f"{stage}_{field}": (stage, config, field) for field in config.model_fields}
-    parts: dict[str, type[Config]] = {"data": DataConfig, main: STAGES[main], "common": Common}
-    for part, config in (parts | ({"extra": extra} if extra else {})).items():
-        owners |= {field: (part, config, field) for field in config.model_fields}
+    shell = get_ipython()
+    hooks = shell.input_transformers_post if shell else []
+    cells: Guard | None = next(filter(_is_guard, hooks), None)
+    if namespace is None:
+        namespace = shell.user_ns if shell else sys._getframe(1).f_globals
+    if cells is None:  # no guard: whatever has the name of a parameter
+        defaults = {name: namespace[name] for name in _places(main, extra) if name in namespace}
+    else:
+        cells.armed, defaults = True, cells.defaults
+        if not defaults:
+            raise ParameterError("There are no parameters yet: run the parameters cell first.")
+    given = {name: namespace[name] for name in defaults if name in namespace}
+    settings = from_values(given, main, extra)
+    for name, value in given.items():
+        if value is not None or defaults[name] is not None:
+            stage, field = _places(main, extra)[name]
+            namespace[name] = getattr(getattr(settings, stage) if stage else settings, field)
+    if cells is not None:
+        cells.armed = False
+    return settings
 
-    given: dict[str, dict[str, Any]] = {part: {} for part in (*STAGES, "common", "extra")}
-    problems = []
-    for name, value in values.items():
-        if name not in owners:
-            problems.append(unknown(name, values.keys() & owners.keys()))
-        elif value is not None:
-            part, config, field = owners[name]
-            given[part][field] = value
-            try:
-                config(**{field: value})
-            except ConfigError as error:
-                problems.append(str(error).replace(f"{field} = ", f"{name} = ", 1))
+
+def from_values(
+    values: Mapping[str, Any], main: Stage, extra: type[Config] | None = None
+) -> Settings:
+    """Settings from parameters by name; see `check`."""
+    places = _places(main, extra)
+    problems = [unknown(name, places) for name in values if name not in places]
+    given = {k: v for k, v in values.items() if k in places and v is not None}
+    configs: dict[str, type[Config]] = {"": Common, **STAGES}
+    if extra is not None:
+        configs["extra"] = extra
+    fields: dict[str, dict[str, Any]] = {}
+    made: dict[str, Any] = {}
+    for group, config in configs.items():
+        names = {places[name][1]: name for name in given if places[name][0] == group}
+        fields[group] = {field: given[name] for field, name in names.items()}
+        try:
+            made[group] = config(**fields[group])
+        except ConfigError as error:
+            problems += _renamed(error, names)
+    if "" in made and made[""].protocol == "gamo" and "data" in made:
+        dataset = made["data"].dataset
+        if dataset not in WITH_GAMO_PROTOCOL:
+            problems.append(f"protocol = 'gamo': {dataset} has none of that name; use 'full'.")
     if problems:
-        raise ConfigError("\n".join(problems))
-    common = Common(**given.pop("common"))
-    own = given.pop("extra")
-    experiment = presets.experiment(common.preset, seed=common.seed, **given)
-    _GUARD.armed = False
-    return Settings(**vars(experiment), common=common, extra=extra(**own) if extra else None)
-
-
-class _Guard(ast.NodeTransformer):
-    """Refuses cells, as an IPython transformer of syntax trees; see the module's docstring."""
-
-    armed = False
-    names: list[str]
-
-    def visit(self, node: ast.AST) -> ast.AST:
-        """Looks at a whole cell, once."""
-        if self.armed and isinstance(node, ast.Module) and not _calls_check(node):
-            names = [_assigned(statement) for statement in node.body]
-            if not self.names:
-                self.names = names
-            for name in names:
-                if name not in self.names:
-                    _refuse(unknown(name, self.names))
-        return node
-
-
-_GUARD = _Guard()
-
-
-def _assigned(statement: ast.stmt) -> str:
-    """The name in ``name = value`` or ``name: type = value``; anything else is refused."""
-    target: ast.expr | None = None
-    if isinstance(statement, ast.AnnAssign):
-        target = statement.target
-        if any(isinstance(part, ast.Call | ast.Lambda) for part in ast.walk(statement.annotation)):
-            target = None
-    elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-        target = statement.targets[0]
-    if isinstance(target, ast.Name) and _is_value(statement.value):  # type: ignore[attr-defined]
-        return target.id
-    source = ast.unparse(statement)
-    _refuse(
-        f"Not a parameter: {source[:80]!r}. Until the parameters are checked, cells may hold "
-        "nothing but `name = value` with a plain value: a number, a text, True, False, None or a "
-        "list of these. If you meant to run code here, run the cell with parameters.check() first."
-    )
-
-
-def _is_value(node: ast.expr | None) -> bool:
-    if node is None:
-        return False
-    if ast.unparse(node) in ("float('nan')", "float('inf')", "float('-inf')"):
-        return True  # papermill's way to write them
+        raise ParameterError("\n".join(problems))
+    common: Common = made[""]
     try:
-        ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError):
-        return False
-    return True
+        stages = {stage: fields[stage] for stage in STAGES}
+        experiment = presets.experiment(common.preset, **stages, seed=common.seed)
+    except ConfigError as error:
+        raise ParameterError(str(error)) from None
+    return Settings(**vars(experiment), **dict(common), extra=made.get("extra"))
 
 
-def _calls_check(cell: ast.Module) -> bool:
-    """Whether a cell is the one line that ends the guard.
+def _renamed(error: ConfigError, names: Mapping[str, str]) -> list[str]:
+    """The lines of an error about a config's fields, with the names of the parameters."""
+    lines = [line.partition(" = ") for line in str(error).splitlines()]
+    return [names.get(field, field) + equals + rest for field, equals, rest in lines]
 
-    papermill's cell never is: it ends in ``= value``, so a name that imitates the line makes a
-    second statement, or no Python at all.
+
+def _places(main: Stage, extra: type[Config] | None) -> dict[str, tuple[str, str]]:
+    """The stage ("" for all, "extra") and field of every parameter that there can be."""
+    groups: list[tuple[str, str, type[Config]]] = [  # prefix of the parameters, stage, config
+        ("", main, STAGES[main]),
+        ("", "data", DataConfig),
+        ("", "", Common),
+        *([("", "extra", extra)] if extra else []),
+        *((f"{stage}_", stage, STAGES[stage]) for stage in ("phase1", "dictionary", "phase2")),
+    ]
+    return {
+        prefix + field: (group, field)
+        for prefix, group, config in groups
+        for field in config.model_fields
+    }
+
+
+class Guard:
+    """Looks at the source of every cell before IPython runs it.
+
+    Only a cell that begins with a comment can be papermill's, which always writes one above its
+    values. So cells that begin otherwise were written by whoever wrote the notebook, and may
+    hold the calls of `guard` and `check`.
+
+    Attributes:
+        armed: whether parameters wait to be checked.
+        defaults: the values in the parameters cell, by name; empty until it is run.
     """
-    if len(cell.body) != 1 or not isinstance(cell.body[0], ast.Assign):
-        return False
-    call = cell.body[0].value
-    if not isinstance(call, ast.Call) or ast.unparse(call.func) != "parameters.check":
-        return False
-    arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
-    return all(isinstance(a, ast.Constant | ast.Name | ast.Attribute) for a in arguments)
+
+    def __init__(self) -> None:
+        self.armed = True
+        self.defaults: dict[str, Any] = {}
+
+    def __call__(self, lines: list[str]) -> list[str]:
+        """The lines of a cell as they are.
+
+        Raises:
+            ParameterError: if it must not run.
+        """
+        own = not lines or not lines[0].startswith("#")
+        try:
+            body = ast.parse("".join(lines)).body
+        except (SyntaxError, ValueError) as error:
+            if self.armed and not own:
+                line = getattr(error, "lineno", None) or 1
+                raise self._refusal(lines[min(line, len(lines)) - 1], own) from None
+            return lines  # for IPython to report
+        if own and body and (_calls(body[-1], "guard") or _calls(body[0], "check")):
+            return lines
+        values: dict[str, Any] = {}
+        for statement in body:
+            try:
+                name, value = _assigned(statement)
+            except (ValueError, TypeError):
+                if self.armed:
+                    raise self._refusal(lines[statement.lineno - 1], own) from None
+                return lines
+            values[name] = value
+        annotated = all(isinstance(statement, ast.AnnAssign) for statement in body)
+        again = own and annotated and not values.keys().isdisjoint(self.defaults)
+        if again or (self.armed and not self.defaults):
+            self.armed, self.defaults = True, values
+        elif self.armed:
+            wrong = [name for name in values if name not in self.defaults]
+            if wrong:
+                raise ParameterError("\n".join(unknown(name, self.defaults) for name in wrong))
+        return lines
+
+    def _refusal(self, line: str, own: bool) -> ParameterError:
+        line = line.strip()[:200]
+        if not own:
+            name = line.rpartition(" = ")[0] or line
+            return ParameterError(
+                f"{unknown(name, self.defaults)} Nothing was run: until parameters.check(), a cell "
+                "that begins with a comment, as papermill's does, may only set parameters."
+            )
+        return ParameterError(
+            f"Not run: {line}\n"
+            "Until the parameters are checked, a cell may hold nothing but `name: type = value`, "
+            "with the value written out: a number, a text in quotes, True, False, None, or a list "
+            "of these (10, not 2 * 5). To run anything else, first run the parameters cell and "
+            "then the one that begins with parameters.check()."
+        )
 
 
-def _refuse(message: str) -> NoReturn:
-    from IPython.core.error import InputRejected
-
-    raise InputRejected(message)
+def _is_guard(hook: Any) -> bool:
+    return type(hook).__name__ == Guard.__name__  # by name: this module may have been reloaded
 
 
-def _shell() -> Any:
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return None
-    return get_ipython()
+def _calls(statement: ast.stmt, function: str) -> bool:
+    """Whether a statement is `parameters.function(...)`, or assigns what that returns."""
+    call = getattr(statement, "value", None)
+    called = call.func if isinstance(call, ast.Call) else None
+    return isinstance(called, ast.Attribute) and called.attr == function
+
+
+def _assigned(statement: ast.stmt) -> tuple[str, Any]:
+    """Name and value of ``name = value`` or ``name: type = value``.
+
+    Raises:
+        ValueError, TypeError: if it is anything else.
+    """
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            return name, _literal(value)
+        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value, annotation=kind):
+            if all(_is_type(node) for node in ast.walk(kind)):
+                return name, _literal(value)
+    raise ValueError
+
+
+def _literal(value: ast.expr) -> Any:
+    if ast.unparse(value) in ("float('nan')", "float('inf')", "float('-inf')"):  # as papermill's
+        return float(value.args[0].value)  # type: ignore[attr-defined]
+    return ast.literal_eval(value)
+
+
+def _is_type(node: ast.AST) -> bool:
+    if isinstance(node, ast.Name):
+        return node.id in TYPES
+    allowed = (ast.Subscript, ast.Tuple, ast.BinOp, ast.BitOr, ast.Constant, ast.expr_context)
+    return isinstance(node, allowed)
