@@ -96,7 +96,7 @@ class TestEveryOversampler:
         assert torch.equal(one.features, two.features)
 
 
-@pytest.mark.parametrize("variant", VARIANTS[4:] + [{}], ids=str)
+@pytest.mark.parametrize("variant", [*VARIANTS[4:], {}], ids=str)
 def test_no_nan_in_a_thousand_steps(variant):
     oversampler, _ = made(variant)
     for step in range(1000 if not variant else 200):

@@ -1,0 +1,63 @@
+import torch
+
+from facog_lab import draws
+
+MASK = 2**64 - 1
+
+
+def splitmix(state):
+    """The published finaliser on Python's unbounded integers."""
+    state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & MASK
+    return state ^ (state >> 31)
+
+
+def test_uniform_is_splitmix64():
+    index = torch.tensor([0, 1, 12345, 2**40])
+    ours = draws.uniform(3, 7, index, "crop", 4)
+    golden = 0x9E3779B97F4A7C15
+    for row, i in zip(ours.tolist(), index.tolist(), strict=True):
+        state = splitmix((i * golden + draws.derive(3, 7, "crop")) & MASK)
+        expected = [(splitmix((state + k * golden) & MASK) >> 40) / 2**24 for k in range(1, 5)]
+        assert row == expected
+
+
+def test_a_sample_has_its_numbers_whatever_the_batch():
+    index = torch.arange(100)
+    whole = draws.uniform(0, 0, index, "a", 3)
+    order = torch.randperm(100)
+    assert torch.equal(draws.uniform(0, 0, index[order], "a", 3), whole[order])
+    assert torch.equal(draws.uniform(0, 0, index[5:6], "a", 3), whole[5:6])
+    assert torch.equal(draws.uniform(0, 0, index, "a", 2), whole[:, :2])
+
+
+def test_uniform_is_uniform_and_independent():
+    table = draws.uniform(0, 0, torch.arange(200_000), "a", 6)
+    assert table.min() >= 0
+    assert table.max() < 1
+    for column in table.T:
+        counts = torch.histc(column, 64, 0, 1)
+        expected = len(column) / 64
+        assert ((counts - expected) ** 2 / expected).sum() < 110  # p = 0.0002 at 63 degrees
+    assert (torch.corrcoef(table.T) - torch.eye(6)).abs().max() < 0.01
+
+
+def test_other_keys_are_other_numbers():
+    index = torch.arange(1000)
+    tables = [
+        draws.uniform(*keys, 1)
+        for keys in ((0, 0, index, "a"), (1, 0, index, "a"), (0, 1, index, "a"), (0, 0, index, "b"))
+    ]
+    together = torch.cat(tables, 1)
+    assert (torch.corrcoef(together.T) - torch.eye(4)).abs().max() < 0.12
+    # keys are joined so that ("1", "23") and ("12", "3") differ
+    assert draws.derive(1, 23) != draws.derive(12, 3)
+
+
+def test_generators_and_seeded_blocks_leave_the_global_generator_alone():
+    before = torch.random.get_rng_state()
+    one = torch.rand(3, generator=draws.generator("cpu", 5, "x"))
+    with draws.seeded(5, "x"):
+        inside = torch.rand(3)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert torch.equal(one, inside)

@@ -1,0 +1,133 @@
+import json
+
+import pytest
+import torch
+
+from facog_lab import pipeline
+from facog_lab.config import ConfigError
+from facog_lab.presets import experiment
+from facog_lab.store import StoreError
+
+
+@pytest.fixture
+def settings(outputs):
+    return experiment(
+        phase1={"epochs": 4, "warmup_epochs": 1}, phase2={"epochs": 2}, seed=1
+    )  # digits
+
+
+def state_of(training):
+    return {k: v.clone() for k, v in training.loop.state().items()}
+
+
+def same(one, two):
+    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
+
+
+def test_asking_for_phase_2_makes_all_of_it_once(settings, outputs, monkeypatch):
+    made = pipeline.phase2(settings, "cpu")
+    made.finish()
+    stages = sorted(p.name for p in (outputs / "digits").iterdir())
+    assert stages == ["dictionary", "phase1", "phase2"]
+
+    def no_step(self):
+        raise AssertionError("a finished run was trained again")
+
+    for loop in (pipeline.phase1_loop.Phase1, pipeline.phase2_loop.Phase2):
+        monkeypatch.setattr(loop, "__next__", no_step)
+    again = pipeline.phase2(settings, "cpu")
+    assert list(again) == []
+    assert same(state_of(made), state_of(again))
+    assert again.history == made.history
+    assert again.seconds == made.seconds > 0
+
+
+@pytest.mark.parametrize("stage", [pipeline.phase1, pipeline.phase2])
+def test_a_run_that_was_cut_off_resumes_to_the_same_bytes(stage, settings, outputs, monkeypatch):
+    monkeypatch.setattr(pipeline, "SECONDS_BETWEEN_SAVES", 0.0)
+    whole = stage(settings, "cpu")
+    whole.finish()
+    expected, history = state_of(whole), whole.history
+    for path in whole.run.folder.iterdir():
+        path.unlink()
+
+    cut = stage(settings, "cpu")
+    for step in cut:
+        if step.epoch == 1:  # in the middle of an epoch: what it did is lost, what was saved is not
+            break
+    assert cut.run.load().tensors["step"] == cut.loop.steps_per_epoch
+    resumed = stage(settings, "cpu")
+    steps = list(resumed)
+    assert steps[0].epoch == 1
+    assert same(expected, state_of(resumed))
+    assert resumed.history == history
+
+
+def test_ctrl_c_leaves_a_run_that_resumes(settings, monkeypatch):
+    monkeypatch.setattr(pipeline, "SECONDS_BETWEEN_SAVES", 0.0)
+    training = pipeline.phase1(settings, "cpu")
+    take = training.loop.__class__.__next__
+
+    def interrupted(loop):
+        if loop.step == 2 * loop.steps_per_epoch + 1:
+            raise KeyboardInterrupt
+        return take(loop)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training.loop.__class__, "__next__", interrupted)
+        training.finish()
+    resumed = pipeline.phase1(settings, "cpu")
+    assert 0 < resumed.loop.step < resumed.loop.total_steps
+    assert resumed.finish().step == resumed.loop.total_steps
+
+
+def test_the_record_says_what_was_done(settings):
+    training = pipeline.phase2(settings, "cpu")
+    training.finish()
+    data = pipeline.data(settings.data)
+    first = json.loads((pipeline.phase1(settings).run.folder / "manifest.json").read_text())
+    record = first["record"]
+    assert record["split_hash"] == data.split_hash
+    assert record["index"] == data.index.tolist()
+    assert record["environment"]["threads"] == 1
+    assert record["parameters"] > 10_000
+    assert training.run.load().record["metrics"]["acsa"] == training.loop.evaluate().acsa
+
+
+def test_other_settings_are_another_run_and_share_what_they_can(settings):
+    keys = {pipeline.phase2(settings, "cpu").run.key}
+    changed = experiment(
+        phase1={"epochs": 4, "warmup_epochs": 1}, phase2={"epochs": 2, "n_s": 3}, seed=1
+    )
+    assert pipeline.phase1(changed).run.key == pipeline.phase1(settings).run.key
+    keys.add(pipeline.phase2(changed, "cpu").run.key)
+    other_split = experiment(
+        data={"split_seed": 5}, phase1={"epochs": 4, "warmup_epochs": 1}, seed=1
+    )
+    assert pipeline.phase1(other_split).run.key != pipeline.phase1(settings).run.key
+    assert len(keys) == 2
+
+
+def test_compare_has_the_nulls_beside_facog(settings):
+    results = pipeline.compare(settings, "cpu")
+    assert list(results) == ["phase1", "facog", *pipeline.NULLS]
+    assert results["phase1"].entropy is None
+    assert results["random_oversampling"].entropy == 0
+    assert results["uniform_weights"].entropy == pytest.approx(1.609, abs=1e-3)
+    assert 1.2 < results["dirichlet_weights"].entropy < 1.35
+    for result in results.values():
+        assert result.scores.acsa == pytest.approx(sum(result.scores.per_class) / 10)
+
+
+def test_a_protocol_the_data_does_not_have(settings):
+    with pytest.raises(ConfigError, match=r"protocol = 'gamo'.*\['full'\]"):
+        pipeline.compare(settings, "cpu", "gamo")
+
+
+def test_a_damaged_run_is_named_and_not_used(settings):
+    training = pipeline.phase1(settings, "cpu")
+    training.finish()
+    (path,) = training.run.folder.glob("state-*")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(StoreError, match=path.name):
+        pipeline.phase1(settings, "cpu")
