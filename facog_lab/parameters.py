@@ -55,10 +55,7 @@ TYPES = {"int", "float", "str", "bool", "list", "dict", "tuple", "Optional", "Un
 
 
 class ParameterError(ConfigError):
-    """A parameter has an unknown name or a bad value; a notebook shows the message alone."""
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"{type(self).__name__}: {self}"]
+    """A parameter has an unknown name or a bad value, or a cell must not run before the check."""
 
 
 class Common(Config):

@@ -198,6 +198,15 @@ def test_overrides_are_checked_and_written_back(notebook):
     assert found["settings"].phase2.n_s == 7
 
 
+def test_an_override_cannot_pose_as_the_parameters_cell(notebook):
+    notebook.run(IMPORTS)
+    notebook.run(PARAMETERS.replace("seed: int = 0", "seed: int = 4"))
+    notebook.run(injected(**{"n_s: int": 6}))
+    notebook.run(CHECK)
+    settings = notebook.variables["settings"]
+    assert (settings.phase2.n_s, settings.seed) == (6, 4)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), [1, {"a": None}]])
 def test_every_value_of_papermill_reaches_the_check(notebook, value):
     notebook.run(IMPORTS)
@@ -319,7 +328,11 @@ def test_any_order_of_an_interactive_session(notebook):
     notebook.run("n_s = 3")
     notebook.run(CHECK)
     assert notebook.variables["settings"].phase2.n_s == 3
-    # A bad value, and out of it again.
+    notebook.run("n_s = 99")
+    with pytest.raises(ParameterError, match="n_s = 99"):
+        notebook.run(CHECK)
+    assert "parameters.check()" in notebook.refuses("import os")
+    # A bad value in the cell, and out of it again.
     notebook.run(PARAMETERS.replace("n_s: int = 5", "n_s: int = 99"))
     for _ in range(2):
         with pytest.raises(ParameterError, match="n_s = 99"):
