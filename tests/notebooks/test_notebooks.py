@@ -1,0 +1,144 @@
+"""The five notebooks, executed on digits as a person would: papermill on the command line."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from facog_lab.figures import class_colours
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("0[0-4]_*.ipynb"))
+PLOTLY = "application/vnd.plotly.v1+json"
+
+
+def papermill(notebook, out, *options, cwd, outputs):
+    environment = os.environ | {"FACOG_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "papermill", notebook, out, *options, "--no-progress-bar"],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+
+
+@pytest.fixture(scope="session")
+def executed(tmp_path_factory):
+    """All notebooks run in order into one outputs folder, from a folder outside the project."""
+    folder = tmp_path_factory.mktemp("executed")
+    results = {}
+    for notebook in NOTEBOOKS:
+        out = folder / notebook.name
+        run = papermill(str(notebook), str(out), cwd=folder, outputs=folder / "outputs")
+        assert run.returncode == 0, run.stderr[-3000:]
+        results[notebook.stem] = out
+    return results
+
+
+def outputs_of(path):
+    cells = nbformat.read(path, as_version=4).cells
+    return [output for cell in cells for output in cell.get("outputs", [])]
+
+
+@pytest.mark.xdist_group("notebooks")
+class TestExecuted:
+    @pytest.mark.parametrize("stem", [n.stem for n in NOTEBOOKS])
+    def test_figures_hold_data_and_nothing_warns(self, executed, stem):
+        outputs = outputs_of(executed[stem])
+        figures = [o["data"][PLOTLY] for o in outputs if PLOTLY in o.get("data", {})]
+        assert len(figures) >= 2
+        for figure in figures:
+            assert figure["data"], "an empty figure"
+        warnings = [o["text"] for o in outputs if o.get("name") == "stderr"]
+        assert warnings == []
+        assert executed[stem].stat().st_size < 1_000_000
+
+    def test_progress_is_plain_lines(self, executed):
+        text = "".join(o.get("text", "") for o in outputs_of(executed["01_phase1"]))
+        assert "\r" not in text
+
+    def test_03_shows_every_null_baseline(self, executed):
+        page = json.dumps([o.get("data", {}) for o in outputs_of(executed["03_phase2"])])
+        for method in ("phase1", "facog", "random_oversampling", "uniform_weights"):
+            assert method in page
+
+    def test_a_class_has_one_colour_in_every_figure(self, executed):
+        """Ten classes, ten colours; the maps of 04 use them by class."""
+        figures = [
+            o["data"][PLOTLY] for o in outputs_of(executed["04_embeddings"])
+            if PLOTLY in o.get("data", {})
+        ]  # fmt: skip
+        colours = {}
+        for figure in figures:
+            for trace in figure["data"]:
+                if trace.get("name") in map(str, range(10)) and trace["marker"].get("color"):
+                    colours.setdefault(trace["name"], set()).add(trace["marker"]["color"])
+        assert len(colours) == 10
+        for name, seen in colours.items():
+            assert seen == {class_colours(10)[int(name)]}
+
+    def test_the_contract_on_a_finished_phase_1(self, executed, tmp_path):
+        """`cd notebooks && papermill 03_phase2.ipynb out.ipynb -p n_s 3` reuses phase 1."""
+        folder = executed["03_phase2"].parent
+        run = papermill(
+            "03_phase2.ipynb", str(tmp_path / "out.ipynb"), "-p", "n_s", "3", "-p", "epochs", "2",
+            cwd=ROOT / "notebooks", outputs=folder / "outputs",
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr[-3000:]
+        assert len(list((folder / "outputs" / "digits" / "phase1").iterdir())) == 1
+        text = "".join(o.get("text", "") for o in outputs_of(tmp_path / "out.ipynb"))
+        assert "n_s=3" in text
+        assert "Phase 1, digits" not in text
+
+    def test_a_bad_parameter_ends_before_any_work(self, executed, tmp_path):
+        run = papermill(
+            str(ROOT / "notebooks" / "03_phase2.ipynb"), "out.ipynb", "-p", "n_s", "99",
+            cwd=tmp_path, outputs=tmp_path / "outputs",
+        )  # fmt: skip
+        assert run.returncode != 0
+        assert re.search(r"n_s = 99: .*at least 1, at most 20", run.stderr)
+        assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+class TestSource:
+    def test_no_outputs_classes_or_long_functions(self, notebook):
+        cells = nbformat.read(notebook, as_version=4).cells
+        code = [c for c in cells if c.cell_type == "code"]
+        assert all(not c.outputs and c.execution_count is None for c in code)
+        assert not any(re.search(r"^\s*(class|def) ", c.source, re.M) for c in code)
+        assert sum("parameters" in c.metadata.get("tags", []) for c in code) == 1
+        assert "parameters.guard()" in code[0].source
+        assert nbformat.read(notebook, as_version=4).metadata.kernelspec.name == "python3"
+
+    def test_parameters_are_typed_commented_and_read_by_papermill(self, notebook):
+        from papermill.inspection import _infer_parameters
+        from papermill.iorw import load_notebook_node
+
+        for parameter in _infer_parameters(load_notebook_node(str(notebook))):
+            assert parameter.inferred_type_name not in ("None", ""), parameter
+            assert len(parameter.help) > 10, parameter
+
+    def test_parameters_default_to_the_configs_and_the_preset(self, notebook):
+        """A notebook's defaults change nothing: they are the preset's for the default data set."""
+        from facog_lab import parameters, presets
+
+        cells = nbformat.read(notebook, as_version=4).cells
+        (cell,) = (c for c in cells if "parameters" in c.metadata.get("tags", []))
+        names = re.findall(r"^(\w+):", cell.source, re.M)
+        assert names
+        for name in names:
+            known = {f for config in parameters.STAGES.values() for f in config.model_fields}
+            known |= set(parameters.Common.model_fields)
+            stage = re.match(r"(data|phase1|phase2|dictionary)_(.+)", name)
+            if stage and name not in known:
+                assert stage[2] in parameters.STAGES[stage[1]].model_fields
+        assert presets.experiment("auto").data.dataset == "digits"
