@@ -129,14 +129,15 @@ def find_or_download(name: str, report: Report) -> Path:
     try:
         DOWNLOADS[name](root, download=True)
     except (OSError, RuntimeError) as error:
-        wanted = PLACES[name][0]
+        wanted = f"what the archive of {name} unpacks to, or class folders, at one of these places"
         if name.endswith("mnist"):
-            wanted = "the files " + ", ".join(f"{file}.gz" for file in IDX_FILES)
+            wanted = ", ".join(f"{file}.gz" for file in IDX_FILES) + " into one of these folders"
+        reason = " ".join(str(error).split())  # torchvision's is of many lines
         places = "".join(f"\n  {path}" for path in _places(name))
         raise DataError(
-            f"{name} could not be downloaded ({error}) and was found in none of these places:"
-            f"{places}\nPut {wanted} there, or name the folder above it in the environment "
-            "variable FACOG_DATA. data/README.md says where to get them."
+            f"{name} could not be downloaded ({reason}). Put {wanted} (data/README.md says where "
+            "to get them), or name the folder above it in the environment variable "
+            f"FACOG_DATA:{places}"
         ) from error
     return root / PLACES[name][0]
 
