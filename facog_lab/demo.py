@@ -1,129 +1,200 @@
-"""The whole method on the embedded data set: notebooks 00 to 04, executed, as pages to click.
+"""The whole method on the embedded data set: notebooks 00 to 04, executed, as pages to read.
 
     python -m facog_lab.demo
 
-Leaves executed notebooks and their pages in outputs/demo/ and a page that links them in
-outputs/index.html. The pages show every figure, with hover and zoom, without a kernel or network.
+Leaves executed notebooks and their pages in outputs/demo/, and outputs/index.html that links them.
+The pages need neither kernel nor network: plotly.js lies beside them, equations are MathML. Besides
+`figures`, which makes the figures, this is the one file that imports plotly, to put them on a page.
 """
 
 from __future__ import annotations
 
 import html
-import json
+import os
+import re
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
 import plotly.io
+from ipykernel.kernelspec import write_kernel_spec
+from jinja2 import pass_context
+from latex2mathml.converter import convert as to_mathml
+from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
-from nbconvert.preprocessors import Preprocessor
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from plotly.offline import get_plotlyjs
 
 from facog_lab.store import outputs_root, project_root
 
+NOTEBOOKS = "0[0-4]_*.ipynb"
+KERNEL = "python3"
 PLOTLY = "application/vnd.plotly.v1+json"
-
-
-class FigurePages(Preprocessor):
-    """Turns figures, which nbconvert does not know, into the HTML that plotly.js draws."""
-
-    def preprocess_cell(
-        self, cell: Any, resources: dict[str, Any], index: int
-    ) -> tuple[Any, dict[str, Any]]:
-        """Replaces the figures of one cell."""
-        for output in cell.get("outputs", []):
-            figure = output.get("data", {}).get(PLOTLY)
-            if figure is not None:
-                page = plotly.io.to_html(
-                    {key: figure[key] for key in ("data", "layout")},
-                    config=figure.get("config"),
-                    include_plotlyjs=False,
-                    full_html=False,
-                    validate=False,
-                )
-                output["data"] = {"text/html": page}
-        return cell, resources
-
-
-def to_page(notebook: Path) -> Path:
-    """Writes an executed notebook as a page beside it, with plotly.js in the same folder."""
-    script = notebook.with_name("plotly.min.js")
-    if not script.exists():
-        script.write_text(get_plotlyjs(), encoding="utf-8")
-    exporter = HTMLExporter()
-    exporter.register_preprocessor(FigurePages, enabled=True)
-    body, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4))
-    page = notebook.with_suffix(".html")
-    tag = '<script src="plotly.min.js"></script>'
-    page.write_text(body.replace("<head>", f"<head>{tag}", 1), encoding="utf-8")
-    return page
-
-
-def title_of(notebook: Path) -> tuple[str, str]:
-    """The heading of a notebook and the question under it."""
-    first = "".join(json.loads(notebook.read_text(encoding="utf-8"))["cells"][0]["source"])
-    heading, _, rest = first.partition("\n")
-    question = rest.strip().split("\n")[0].replace("**Question.**", "").strip()
-    return heading.lstrip("# "), question
-
-
-def index_page(rows: list[tuple[str, str, str, float]]) -> str:
-    """The page that links the notebooks: (link, title, question, seconds) of each."""
-    items = "\n".join(
-        f'<li><a href="{html.escape(link)}">{html.escape(title)}</a> <small>{seconds:.0f} s</small>'
-        f"<p>{html.escape(question)}</p></li>"
-        for link, title, question, seconds in rows
-    )
-    return f"""<!doctype html>
+# nbconvert's page without what it would load from other hosts.
+TEMPLATE = """{% extends 'lab/index.html.j2' %}
+{% block html_head_js %}<script src="plotly.min.js"></script>{% endblock %}
+{% block html_head_js_mathjax %}{% endblock %}
+{% block html_head_js_mermaidjs %}{% endblock %}
+"""
+INDEX = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>FACoG Lab</title>
 <style>
 :root {{ color-scheme: light dark; }}
-body {{ font: 18px/1.5 system-ui, sans-serif; max-width: 44rem; margin: 3rem auto; padding: 0 1rem; }}
-li {{ list-style: none; margin-bottom: 1rem; }}
-ul {{ padding: 0; }}
+body {{ font: 18px/1.5 system-ui, sans-serif; max-width: 44rem; margin: auto; padding: 2rem 1rem; }}
+ol {{ list-style: none; padding: 0; }}
+li {{ margin-bottom: 1rem; }}
 p {{ margin: 0.2rem 0; }}
 </style>
 <h1>FACoG Lab</h1>
 <p>Long-tailed recognition with generated features, step by step, on the digits of scikit-learn.
-Run by <code>make demo</code>; <code>make lab</code> opens the same notebooks to change them.</p>
-<ul>
+Made by <code>make demo</code>; <code>make lab</code> opens the same notebooks, to change them.</p>
+<ol>
 {items}
-</ul>
+</ol>
 </html>
 """
 
 
+@dataclass(frozen=True)
+class Done:
+    """An executed notebook.
+
+    Attributes:
+        path: the executed copy.
+        title: its heading.
+        question: the question that it begins with.
+        seconds: what it took.
+        error: in which cell it failed, and how; empty if it did not.
+    """
+
+    path: Path
+    title: str
+    question: str
+    seconds: float
+    error: str
+
+
 def main() -> int:
-    """Runs the notebooks; returns 1 if one failed, after writing its page with the error."""
-    folder = outputs_root() / "demo"
+    """Runs the notebooks in order up to the first that fails; returns 1 if one did."""
+    folder, started = outputs_root() / "demo", time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    rows, failed, began = [], False, time.monotonic()
-    for source in sorted((project_root() / "notebooks").glob("0[0-4]_*.ipynb")):
-        executed, started = folder / source.name, time.monotonic()
-        print(f"Running {source.name}", flush=True)
-        try:
-            papermill.execute_notebook(
-                source, executed, kernel_name="python3", cwd=folder, progress_bar=False
-            )
-        except papermill.PapermillExecutionError as error:
-            failed = True
-            print(f"{source.name} failed: {error.ename}: {error.evalue}", file=sys.stderr)
-        seconds = time.monotonic() - started
-        page = to_page(executed)
-        rows.append((f"demo/{page.name}", *title_of(source), seconds))
-        print(f"  {seconds:.0f} s, {page}", flush=True)
-        if failed:
-            break
+    (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
+    done: list[Done] = []
+    with this_python():
+        for notebook in sorted((project_root() / "notebooks").glob(NOTEBOOKS)):
+            print(f"{notebook.name}: running", flush=True)
+            done.append(execute(notebook, folder))
+            page = write_page(done[-1])
+            outcome = done[-1].error or "done"
+            print(f"{notebook.name}: {outcome} ({done[-1].seconds:.0f} s), see {page}", flush=True)
+            if done[-1].error:
+                break
     index = outputs_root() / "index.html"
-    index.write_text(index_page(rows), encoding="utf-8")
-    print(f"{'Stopped' if failed else 'Done'} after {time.monotonic() - began:.0f} s: {index}")
-    return int(failed)
+    index.write_text(index_page(done), encoding="utf-8")
+    print(f"{time.monotonic() - started:.0f} s in all. Open {index}")
+    return int(any(notebook.error for notebook in done))
+
+
+@contextmanager
+def this_python() -> Iterator[None]:
+    """Lets the kernel `KERNEL` be the running Python, whatever else is installed by that name."""
+    before = os.environ.get("JUPYTER_PATH")
+    with tempfile.TemporaryDirectory() as folder:
+        write_kernel_spec(Path(folder) / "kernels" / KERNEL)
+        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, before]))
+        try:
+            yield
+        finally:
+            os.environ["JUPYTER_PATH"] = before or ""
+
+
+def execute(notebook: Path, folder: Path) -> Done:
+    """Runs a notebook on its defaults; the executed copy, or what there is of it, is kept."""
+    copy, started, error = folder / notebook.name, time.monotonic(), ""
+    try:
+        papermill.execute_notebook(
+            notebook, copy, kernel_name=KERNEL, cwd=folder, progress_bar=sys.stderr.isatty()
+        )
+    except papermill.PapermillExecutionError as e:
+        reason = str(e.evalue).strip().partition("\n")[0]
+        error = f"cell In [{e.exec_count}] failed with {e.ename}: {reason}"
+    except DeadKernelError as e:
+        error = f"the kernel died, perhaps for want of memory: {e}"
+    first = nbformat.read(notebook, as_version=4).cells[0].source
+    title, _, text = first.partition("\n")
+    question = text.strip().partition("\n")[0].removeprefix("**Question.**").strip()
+    return Done(copy, title.lstrip("# "), question, time.monotonic() - started, error)
+
+
+def write_page(done: Done) -> Path:
+    """Writes an executed notebook as a page beside it."""
+    notebook = nbformat.read(done.path, as_version=4)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if PLOTLY in output.get("data", {}):
+                output["data"] = {"text/html": figure_div(output["data"][PLOTLY])}
+    exporter = Page(raw_template=TEMPLATE)
+    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": done.title}})
+    path = done.path.with_suffix(".html")
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def figure_div(figure: dict[str, Any]) -> str:
+    """The HTML of a figure in plotly's JSON, for a page that loads plotly.js."""
+    return plotly.io.to_html(
+        {"data": figure["data"], "layout": figure["layout"]},
+        config=figure.get("config"),
+        include_plotlyjs=False,
+        full_html=False,
+        validate=False,
+    )
+
+
+class Page(HTMLExporter):
+    """nbconvert's page, with equations and links that need nothing else."""
+
+    @pass_context
+    def markdown2html(self, context: Any, source: str) -> str:
+        """Markdown to HTML."""
+        return MarkdownWithMath(renderer=_Renderer(escape=False)).render(source)
+
+
+class _Renderer(IPythonRenderer):
+    def block_math(self, body: str) -> str:
+        return _equation(body, "block")
+
+    def inline_math(self, body: str) -> str:
+        return _equation(body, "inline")
+
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        return super().link(text, re.sub(r"^(\w+)\.ipynb", r"\1.html", url), title)
+
+
+def _equation(tex: str, display: str) -> str:
+    # The converter gives letters of another alphabet only where they stand in braces.
+    return to_mathml(re.sub(r"(\\math[a-z]+) *(\w)", r"\1{\2}", tex.strip()), display=display)
+
+
+def index_page(done: list[Done]) -> str:
+    """The page that links the notebooks."""
+    items = [
+        f'<li><a href="demo/{html.escape(notebook.path.stem)}.html">{html.escape(notebook.title)}'
+        f"</a> <small>{notebook.seconds:.0f} s</small>"
+        f"<p>{html.escape(notebook.error or notebook.question)}</p></li>"
+        for notebook in done
+    ]
+    return INDEX.format(items="\n".join(items))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,111 @@
+"""One list of dependencies, the same for conda, and a training core that needs few of them."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+
+import yaml
+from conftest import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+CONDA_NAMES = {"torch": "pytorch"}  # where conda-forge has another name than PyPI
+CORE_NEEDS = {"torch", "torchvision", "numpy", "pydantic", "safetensors"}
+CORE = {
+    *("config", "draws", "datasets", "sources", "files", "images", "augment", "autoaugment"),
+    *("models", "losses", "loop", "phase1", "dictionary", "oversamplers", "phase2", "metrics"),
+    *("store", "presets", "progress", "pipeline"),
+}
+WORKBENCH = {"demo", "embedding", "figures", "panels", "parameters", "pictures", "theme"}
+
+
+def pyproject():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_conda_users_get_the_same_environment():
+    project = pyproject()
+    wanted = [f"python{project['requires-python']}", "pip"]
+    for line in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
+        name, bound = re.fullmatch(r"([\w-]+)(>=[\d.]+)", line).groups()
+        wanted.append(CONDA_NAMES.get(name, canonicalize_name(name)) + bound)
+    *listed, from_pip = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert listed == wanted
+    assert from_pip == {"pip": ["-e ."]}
+
+
+def test_every_module_is_core_or_workbench():
+    there = {path.stem for path in (ROOT / "facog_lab").glob("*.py")} - {"__init__"}
+    assert there == CORE | WORKBENCH
+
+
+def closure(names):
+    """Distributions by canonical name, and all that they need on this machine."""
+    found, open_names = set(), [canonicalize_name(name) for name in names]
+    while open_names:
+        name = open_names.pop()
+        if name not in found:
+            found.add(name)
+            try:
+                needed = [Requirement(line) for line in requires(name) or []]
+            except PackageNotFoundError:  # optional on this platform
+                continue
+            open_names += [
+                canonicalize_name(r.name)
+                for r in needed
+                if r.marker is None or r.marker.evaluate({"extra": ""})
+            ]
+    return found
+
+
+IMPORT_THE_CORE = '''
+import importlib, json, sys
+
+modules, blocked = json.loads(sys.stdin.read())
+
+class Without:
+    """A finder that does not find what is blocked."""
+
+    def __init__(self, finder):
+        self.finder = finder
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in blocked:
+            return self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
+try:
+    import tqdm
+except ModuleNotFoundError:
+    pass
+else:
+    raise SystemExit("nothing is blocked")
+for module in modules:
+    importlib.import_module(module)
+'''
+
+
+def test_the_training_core_imports_with_five_packages():
+    distributions = closure(CORE_NEEDS)
+    blocked = {
+        module
+        for module, of in packages_distributions().items()
+        if not any(canonicalize_name(name) in distributions for name in of)
+    } - {"facog_lab", "benchmarks"}
+    assert blocked >= {"sklearn", "scipy", "IPython", "ipywidgets", "plotly", "pandas", "tqdm"}
+    assert not blocked & {"torch", "torchvision", "numpy", "PIL", "pydantic", "safetensors"}
+    modules = [f"facog_lab.{name}" for name in sorted(CORE)] + ["benchmarks.record"]
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_THE_CORE],
+        input=json.dumps([modules, sorted(blocked)]),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
