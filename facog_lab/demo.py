@@ -72,7 +72,7 @@ class Done:
     Attributes:
         path: the executed copy.
         title: its heading.
-        question: the question that it begins with.
+        question: the question that it begins with, in markdown.
         seconds: what it took.
         error: in which cell it failed, and how; empty if it did not.
     """
@@ -110,12 +110,15 @@ def this_python() -> Iterator[None]:
     """Lets the kernel `KERNEL` be the running Python, whatever else is installed by that name."""
     before = os.environ.get("JUPYTER_PATH")
     with tempfile.TemporaryDirectory() as folder:
-        write_kernel_spec(Path(folder) / "kernels" / KERNEL)
+        # Errors alone: what a kernel says of its sockets on this very machine is no help here.
+        write_kernel_spec(Path(folder) / "kernels" / KERNEL, extra_arguments=["--log-level=ERROR"])
         os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, before]))
         try:
             yield
         finally:
-            os.environ["JUPYTER_PATH"] = before or ""
+            os.environ.pop("JUPYTER_PATH")
+            if before is not None:
+                os.environ["JUPYTER_PATH"] = before
 
 
 def execute(notebook: Path, folder: Path) -> Done:
@@ -132,7 +135,8 @@ def execute(notebook: Path, folder: Path) -> Done:
         error = f"the kernel died, perhaps for want of memory: {e}"
     first = nbformat.read(notebook, as_version=4).cells[0].source
     title, _, text = first.partition("\n")
-    question = text.strip().partition("\n")[0].removeprefix("**Question.**").strip()
+    paragraph = text.strip().partition("\n")[0].removeprefix("**Question.**")
+    question = paragraph[: paragraph.rfind("?") + 1].strip()
     return Done(copy, title.lstrip("# "), question, time.monotonic() - started, error)
 
 
@@ -162,12 +166,17 @@ def figure_div(figure: dict[str, Any]) -> str:
 
 
 class Page(HTMLExporter):
-    """nbconvert's page, with equations and links that need nothing else."""
+    """nbconvert's page, with our markdown."""
 
     @pass_context
     def markdown2html(self, context: Any, source: str) -> str:
-        """Markdown to HTML."""
-        return MarkdownWithMath(renderer=_Renderer(escape=False)).render(source)
+        """The HTML of a markdown cell."""
+        return to_html(source)
+
+
+def to_html(markdown: str) -> str:
+    """Markdown to HTML, with equations as MathML and links to notebooks leading to pages."""
+    return MarkdownWithMath(renderer=_Renderer(escape=False)).render(markdown)
 
 
 class _Renderer(IPythonRenderer):
@@ -187,15 +196,18 @@ def _equation(tex: str, display: str) -> str:
 
 
 def index_page(done: list[Done]) -> str:
-    """The page that links the notebooks."""
+    """The page that links the executed notebooks."""
     items = [
         f'<li><a href="demo/{html.escape(notebook.path.stem)}.html">{html.escape(notebook.title)}'
         f"</a> <small>{notebook.seconds:.0f} s</small>"
-        f"<p>{html.escape(notebook.error or notebook.question)}</p></li>"
+        f"{html.escape(notebook.error) or to_html(notebook.question)}</li>"
         for notebook in done
     ]
     return INDEX.format(items="\n".join(items))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("Stopped. What was trained is kept; the next run goes on from there.")
