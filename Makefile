@@ -1,4 +1,4 @@
-# make help lists the targets. PYTHON=python3.12 make demo chooses another Python for .venv.
+# `make` lists the targets. PYTHON=python3.12 chooses the Python that .venv is made from.
 PYTHON ?= python3
 BIN := .venv/bin
 # Threads that wait for each other sleep instead of spinning: several times faster when the cores
@@ -14,11 +14,11 @@ help: ## this list
 demo: .venv/installed ## notebooks 00 to 04 headless on digits, pages in outputs/index.html
 	$(BIN)/python -m facog_lab.demo
 
-test: .venv/installed ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
+test: .venv/installed ## all tests; ARGS="-k losses" chooses some
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
 lab: .venv/installed ## JupyterLab at the notebooks
-	$(BIN)/jupyter lab --notebook-dir=notebooks
+	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks
 
 check: .venv/installed ## formatting, lint (notebooks included), types
 	$(BIN)/ruff format --check .
@@ -29,12 +29,15 @@ format: .venv/installed ## formats code and notebooks
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean: ## removes .venv and outputs; data/ stays
-	rm -rf .venv outputs
+clean: ## removes .venv, caches and the demo's pages; runs and data stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache outputs/demo outputs/index.html
 
+# The stamp is older than pyproject.toml when the list of dependencies may have changed.
 .venv/installed: pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "Python 3.11 or newer is needed, this is %d.%d: try make PYTHON=python3.12 ..." % v[:2])'
-	@echo "Installing into .venv (PyTorch is the large part; this takes some minutes, once)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@$(PYTHON) -c 'import sys; v = sys.version_info; \
+	    v < (3, 11) and sys.exit("FACoG Lab needs Python 3.11 or newer, and $(PYTHON) is " \
+	    "%d.%d. Name a newer one: make PYTHON=python3.12 ..." % v[:2])'
+	@test -x $(BIN)/python || { echo "Making .venv"; $(PYTHON) -m venv .venv; }
+	@echo "Installing into .venv, once. PyTorch is several GB: this takes minutes"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
