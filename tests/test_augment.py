@@ -1,0 +1,334 @@
+"""Views against literal loops over single images that call torchvision with the same draws."""
+
+import math
+from collections import Counter
+
+import pytest
+import torch
+from torchvision.transforms import AutoAugmentPolicy, InterpolationMode
+from torchvision.transforms import autoaugment as reference
+from torchvision.transforms import functional as vision
+
+from facog_lab import augment, autoaugment
+from facog_lab.augment import RECIPES, make_views
+from facog_lab.draws import uniform
+
+POLICY = reference.AutoAugment(AutoAugmentPolicy.CIFAR10)
+NEAREST = InterpolationMode.NEAREST
+MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
+CLOSE = {"rtol": 0, "atol": 1e-5}  # float32 in 0..1: the order of a sum may differ
+
+
+def pictures(n, channels=3, side=32, seed=0):
+    """Noise, and the degenerate: one value, few values, two values, dark, all values in order."""
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, 256, (n, channels, side, side), generator=g, dtype=torch.uint8)
+    x[1::8] = 7
+    x[2::8] = x[2::8] // 40 + 100
+    x[3::8] = (x[3::8] > 128) * 255
+    x[4::8] = x[4::8] // 128
+    x[5::8] = torch.arange(side * side).view(side, side) % 256
+    x[6::8] = 0
+    x[6::8, :, 1, 1] = 200
+    return x
+
+
+def views(images, recipe, **changes):
+    c = images.shape[1]
+    settings = {"seed": 3, "epoch": 5, "view": 1, "index": torch.arange(len(images)) * 7}
+    return make_views(images, recipe, mean=MEAN[:c], std=STD[:c], **{**settings, **changes})
+
+
+def chi_square(observed, expected):
+    """The p-value of counts under an expectation of the same sum."""
+    observed, expected = torch.tensor(observed).double(), torch.tensor(expected).double()
+    statistic = ((observed - expected) ** 2 / expected).sum()
+    return torch.special.gammaincc(torch.tensor((len(observed) - 1) / 2).double(), statistic / 2)
+
+
+def magnitude_of(name, level, side, positive):
+    table, signed = POLICY._augmentation_space(10, (side, side))[name]
+    amount = table[level].item() if table.ndim else 0.0
+    return -amount if signed and not positive else amount
+
+
+@pytest.mark.parametrize("side", [28, 32, 33])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", autoaugment.OPERATIONS)
+def test_every_operation_level_and_sign_is_torchvisions_to_the_bit(name, channels, side):
+    images = pictures(8, channels, side)
+    number = autoaugment.OPERATIONS.index(name)
+    for level in range(10):
+        for positive in (0, 1):
+            amount = magnitude_of(name, level, side, positive)
+            want = [reference._apply_op(x, name, amount, NEAREST, None) for x in images]
+            which = (torch.full((8,), k) for k in (number, level, positive))
+            got = autoaugment.operate(images.clone(), *which)
+            assert torch.equal(got, torch.stack(want)), (level, positive)
+
+
+def test_policy_is_the_published_one():
+    published = [tuple((n, p, level or 0) for n, p, level in pair) for pair in POLICY.policies]
+    assert list(autoaugment.CIFAR10_POLICY) == published
+
+
+def test_sub_policies_probabilities_and_signs_are_drawn_as_published(monkeypatch):
+    n, calls = 40_000, []
+    monkeypatch.setattr(autoaugment, "operate", lambda x, *which: calls.append(which) or x)
+    u = uniform(0, 0, torch.arange(n), "autoaugment/0", 5)
+    autoaugment.autoaugment(torch.zeros(n, 1, 3, 3, dtype=torch.uint8), u)
+    seen = torch.stack([column for call in calls for column in call], dim=1)  # (n, 6)
+    counts = Counter(map(tuple, seen.tolist()))
+
+    expected = Counter()
+    for pair in POLICY.policies:
+        cells = [((), n / 25)]
+        for name, p, level in pair:
+            choices = [(autoaugment.OPERATIONS.index(name), p), (-1, 1 - p)]
+            cells = [
+                ((*key, operation, level or 0, sign), mass * share / 2)
+                for key, mass in cells
+                for operation, share in choices
+                for sign in (0, 1)
+            ]
+        for key, mass in cells:
+            expected[key] = expected.get(key, 0) + mass
+    possible = {key: mass for key, mass in expected.items() if mass > 0}
+    assert set(counts) <= set(possible)
+    assert min(possible.values()) > 5  # for chi-square to hold
+    assert chi_square([counts[k] for k in possible], list(possible.values())) > 1e-3
+
+
+def regular_one_by_one(images, recipe, index):
+    """The recipes without RandomResizedCrop, an image at a time, as torchvision composes them."""
+    do, side, out = RECIPES[recipe], images.shape[-1], []
+    for x, i in zip(images, index, strict=True):
+
+        def draw(name, n, i=i):
+            return uniform(3, 5, i[None], f"{name}/1", n)[0].tolist()
+
+        top, left = (int(u * (2 * do.padding + 1)) for u in draw("crop", 2))
+        x = vision.crop(vision.pad(x, do.padding), top, left, side, side)
+        if draw("flip", 1)[0] < do.flip:
+            x = vision.hflip(x)
+        if do.autoaugment:
+            u = draw("autoaugment", 5)
+            for slot, (name, p, level) in enumerate(POLICY.policies[int(u[0] * 25)]):
+                if u[1 + slot] < p:
+                    amount = magnitude_of(name, level or 0, side, u[3 + slot] >= 0.5)
+                    x = reference._apply_op(x, name, amount, NEAREST, None)
+        x = vision.normalize(x.float() / 255, MEAN[: len(x)], STD[: len(x)])
+        if do.cutout:
+            row, column = (int(u * side) for u in draw("cutout", 2))
+            half = do.cutout // 2
+            x[:, max(0, row - half) : row + half, max(0, column - half) : column + half] = 0
+        out.append(x)
+    return torch.stack(out)
+
+
+@pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 32), (3, 8)])
+@pytest.mark.parametrize("recipe", ["crop", "crop_flip", "standard", "autoaugment_cutout"])
+def test_regular_views_are_those_of_a_loop_to_the_bit(recipe, channels, side):
+    images, index = pictures(200, channels, side), torch.arange(200) * 7
+    assert torch.equal(views(images, recipe), regular_one_by_one(images, recipe, index))
+
+
+def simaugment_one_by_one(images, recipe, index, size):
+    """The recipes with RandomResizedCrop, on float images, in which torchvision rounds nothing."""
+    do, side, out = RECIPES[recipe], images.shape[-1], []
+    for x, i in zip(images, index, strict=True):
+
+        def draw(name, n, i=i):
+            return uniform(3, 5, i[None], f"{name}/1", n)[0].tolist()
+
+        *tries, down, across = draw("resized_crop", 22)
+        height = width = side
+        for a, r in zip(tries[::2], tries[1::2], strict=True):
+            area = side**2 * (do.area[0] + (do.area[1] - do.area[0]) * a)
+            ratio = math.exp(math.log(3 / 4) + (math.log(4 / 3) - math.log(3 / 4)) * r)
+            w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < w <= side and 0 < h <= side:
+                height, width = h, w
+                break
+        top, left = int(down * (side - height + 1)), int(across * (side - width + 1))
+        x = vision.resized_crop(x / 255, top, left, height, width, [size, size], antialias=True)
+        if draw("flip", 1)[0] < do.flip:
+            x = vision.hflip(x)
+        u = draw("jitter", 9)
+        if u[0] < do.jitter:
+            for k in sorted(range(4), key=lambda k: u[5 + k]):
+                change = (do.strengths[k] if k < len(do.strengths) else 0) * (2 * u[1 + k] - 1)
+                if k == 3:
+                    x = vision.adjust_hue(x, change)
+                else:
+                    names = ("adjust_brightness", "adjust_contrast", "adjust_saturation")
+                    x = getattr(vision, names[k])(x, 1 + change)
+        if draw("grey", 1)[0] < do.grey:
+            x = vision.rgb_to_grayscale(x, len(x))
+        u = draw("blur", 2)
+        if u[0] < do.blur:
+            kernel = max(3, 2 * (size // 20) + 1)
+            x = vision.gaussian_blur(x, [kernel] * 2, [0.1 + 1.9 * u[1]] * 2)
+        out.append(vision.normalize(x, MEAN[: len(x)], STD[: len(x)]))
+    return torch.stack(out)
+
+
+@pytest.mark.parametrize(
+    ("channels", "side", "size"), [(3, 32, 32), (1, 28, 28), (3, 64, 42), (3, 8, 8), (3, 20, 32)]
+)
+@pytest.mark.parametrize("recipe", ["simaugment", "imagenet"])
+def test_simaugment_views_are_those_of_a_loop(recipe, channels, side, size):
+    images, index = pictures(100, channels, side), torch.arange(100) * 7
+    got = views(images, recipe, size=size)
+    want = simaugment_one_by_one(images, recipe, index, size)
+    assert got.is_contiguous()
+    torch.testing.assert_close(got, want, rtol=0, atol=5e-5)  # 1e-5 over a std of about 0.25
+
+
+@pytest.mark.parametrize("value", [-0.4, -0.1, 0.0, 0.07, 0.4])
+@pytest.mark.parametrize(
+    ("ours", "theirs", "offset"),
+    [
+        (augment.brightness, vision.adjust_brightness, 1),
+        (augment.contrast, vision.adjust_contrast, 1),
+        (augment.color, vision.adjust_saturation, 1),
+        (augment.hue, vision.adjust_hue, 0),
+    ],
+)
+def test_jitters_operations_are_torchvisions(ours, theirs, offset, value):
+    for channels in (1, 3):
+        images = pictures(8, channels) / 255
+        want = torch.stack([theirs(x, offset + value) for x in images])
+        torch.testing.assert_close(ours(images, torch.full((8,), value)), want, **CLOSE)
+
+
+@pytest.mark.parametrize(("side", "kernel"), [(8, 3), (28, 3), (32, 3), (64, 7), (224, 23)])
+def test_blur_is_torchvisions_with_a_kernel_of_a_tenth_of_the_side(side, kernel):
+    assert abs(kernel - max(3, side / 10)) <= 1
+    images, sigma = pictures(3, 3, side) / 255, torch.tensor([0.1, 0.9, 2.0])
+    pairs = zip(images, sigma.tolist(), strict=True)
+    want = torch.stack([vision.gaussian_blur(x, [kernel] * 2, [s] * 2) for x, s in pairs])
+    torch.testing.assert_close(augment.gaussian_blur(images, sigma), want, **CLOSE)
+
+
+def test_box_that_never_fits_is_the_whole_image():
+    found = augment.boxes(uniform(0, 0, torch.arange(50), "box", 22), 32, (1.5, 2.0))
+    assert found.tolist() == [[0, 0, 32, 32]] * 50
+
+
+def test_boxes_keep_area_ratio_and_image():
+    top, left, height, width = augment.boxes(
+        uniform(0, 0, torch.arange(20_000), "box", 22), 224, (0.2, 1.0)
+    ).unbind(1)
+    assert min(top.min(), left.min()) == 0
+    assert max((top + height).max(), (left + width).max()) == 224
+    share, ratio = height * width / 224**2, width / height
+    assert share.min() == pytest.approx(0.2, abs=0.01)
+    assert share.max() > 0.95
+    assert (ratio.min().item(), ratio.max().item()) == pytest.approx((3 / 4, 4 / 3), abs=0.02)
+
+
+def test_cutouts_hole_is_16_pixels_around_every_centre_cut_off_at_the_border():
+    centres = torch.cartesian_prod(torch.arange(32), torch.arange(32))
+    for (row, column), hole in zip(
+        centres.tolist(), augment.holes((centres + 0.5) / 32, 32, 16), strict=True
+    ):
+        want = torch.zeros(1, 32, 32, dtype=torch.bool)
+        want[:, max(row - 8, 0) : row + 8, max(column - 8, 0) : column + 8] = True
+        assert torch.equal(hole, want), (row, column)
+
+
+def test_cutouts_centres_are_uniform():
+    corners = augment.holes(uniform(1, 0, torch.arange(16_000), "cutout/0", 2), 8, 1)
+    assert chi_square(corners.sum(0).flatten().tolist(), [250.0] * 64) > 1e-3
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_view_does_not_depend_on_its_batch(recipe, channels):
+    images, index = pictures(40, channels), torch.arange(40) * 7
+    before, rng = images.clone(), torch.get_rng_state()
+    together = views(images, recipe)
+    assert together.dtype == torch.float32
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(views(images[order], recipe, index=index[order]), together[order])
+    for i in range(8):
+        alone = views(images[i : i + 1], recipe, index=index[i : i + 1])
+        assert torch.equal(alone[0], together[i])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(views(images, recipe), together)
+    assert torch.equal(images, before)
+    assert torch.equal(torch.get_rng_state(), rng)
+
+
+@pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "clean"])
+def test_seed_epoch_and_view_each_give_other_views(recipe):
+    images = pictures(40)[::8].repeat(8, 1, 1, 1)  # the noise: any change shows
+    base = views(images, recipe)
+    for change in ({"seed": 4}, {"epoch": 6}, {"view": 2}, {"index": torch.arange(40) + 999}):
+        same = (views(images, recipe, **change) == base).flatten(1).all(1)
+        assert same.float().mean() < 0.2, change
+
+
+def test_normalisation_is_exact():
+    images = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).repeat(2, 3, 1, 1)
+    want = vision.normalize(images.float() / 255, MEAN, STD)
+    assert torch.equal(views(images, "clean"), want)
+
+
+@pytest.mark.parametrize(
+    ("side", "size", "scaled"), [(256, 224, 256), (400, 224, 256), (30, 28, 30), (20, 32, 32)]
+)
+def test_clean_views_of_another_size_are_scaled_then_cut_from_the_middle(side, size, scaled):
+    images = pictures(2, 3, side)
+    want = vision.resize(images, [scaled, scaled], antialias=True)
+    want = vision.center_crop(want, [size, size])
+    assert torch.equal(augment.fit(images, size), want)
+    assert views(images, "standard", size=size).shape == (2, 3, size, size)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_an_empty_batch_gives_an_empty_batch(recipe):
+    images = pictures(0)
+    assert views(images, recipe, size=24).shape == (0, 3, 24, 24)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"recipe": "crop_flp"}, "Did you mean 'crop_flip'"),
+        ({"images": torch.zeros(2, 3, 8, 8)}, r"float32: pass \(B, C, H, H\) uint8"),
+        ({"images": pictures(2, 3, 8)[..., 1:]}, r"\(2, 3, 8, 7\) and type torch.uint8: pass"),
+        ({"images": pictures(2, 2, 8)}, "C 1 or 3"),
+        ({"images": pictures(2, 3, 8)[0]}, r"\(B, C, H, H\)"),
+        ({"index": torch.arange(3)}, r"index has shape \(3,\)"),
+        ({"index": torch.zeros(2)}, "float32: pass one whole number"),
+        ({"size": 2}, "size = 2 is not allowed"),
+        ({"mean": (0.5,)}, r"mean = \(0.5,\), std = .* each of 3 channels"),
+        ({"std": (0.5, 0.0, 0.5)}, "above 0"),
+    ],
+)
+def test_wrong_input_is_named(change, message):
+    given = {"images": pictures(2, 3, 8), "recipe": "standard", "index": torch.arange(2)}
+    given |= {"seed": 0, "epoch": 0, "mean": MEAN, "std": STD, **change}
+    with pytest.raises(ValueError, match=message):
+        make_views(given.pop("images"), given.pop("recipe"), **given)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_gpu_gives_the_same_views_and_the_cpu_never_waits_for_it(recipe, channels):
+    images, index = pictures(200, channels), torch.arange(200)
+    want = views(images, recipe, index=index)
+    images, index = images.cuda(), index.cuda()
+    views(images, recipe, index=index)  # draws up the tables
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        got = views(images, recipe, index=index)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    if RECIPES[recipe].area:
+        torch.testing.assert_close(got.cpu(), want, rtol=0, atol=5e-5)
+    else:
+        assert torch.equal(got.cpu(), want)
