@@ -1,8 +1,10 @@
 """The five notebooks, executed on digits as a person would: papermill on the command line."""
 
+import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from facog_lab import embedding, parameters, presets
 from facog_lab.figures import class_colours
 
 ROOT = Path(__file__).parents[2]
@@ -85,20 +88,7 @@ class TestExecuted:
         for name, seen in colours.items():
             assert seen == {class_colours(10)[int(name)]}
 
-    def test_the_contract_on_a_finished_phase_1(self, executed, tmp_path):
-        """`cd notebooks && papermill 03_phase2.ipynb out.ipynb -p n_s 3` reuses phase 1."""
-        folder = executed["03_phase2"].parent
-        run = papermill(
-            "03_phase2.ipynb", str(tmp_path / "out.ipynb"), "-p", "n_s", "3", "-p", "epochs", "2",
-            cwd=ROOT / "notebooks", outputs=folder / "outputs",
-        )  # fmt: skip
-        assert run.returncode == 0, run.stderr[-3000:]
-        assert len(list((folder / "outputs" / "digits" / "phase1").iterdir())) == 1
-        text = "".join(o.get("text", "") for o in outputs_of(tmp_path / "out.ipynb"))
-        assert "n_s=3" in text
-        assert "Phase 1, digits" not in text
-
-    def test_a_bad_parameter_ends_before_any_work(self, executed, tmp_path):
+    def test_a_bad_parameter_ends_before_any_work(self, tmp_path):
         run = papermill(
             str(ROOT / "notebooks" / "03_phase2.ipynb"), "out.ipynb", "-p", "n_s", "99",
             cwd=tmp_path, outputs=tmp_path / "outputs",
@@ -106,6 +96,35 @@ class TestExecuted:
         assert run.returncode != 0
         assert re.search(r"n_s = 99: .*at least 1, at most 20", run.stderr)
         assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.xdist_group("clone")
+def test_the_contract_on_a_fresh_clone(tmp_path):
+    """`cd notebooks && papermill 03_phase2.ipynb out.ipynb -p n_s 5`, twice, for two values."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("this is not a git checkout, so there is nothing to clone")
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", ROOT.as_uri(), clone], check=True)
+    environment = os.environ | {"PYTHONPATH": str(clone), "OMP_NUM_THREADS": "1"}
+    environment.pop("FACOG_OUTPUTS", None)
+    printed = []
+    for n_s in ("5", "3"):
+        subprocess.run(
+            [sys.executable, "-m", "papermill", "03_phase2.ipynb", "out.ipynb", "-p", "n_s", n_s],
+            cwd=clone / "notebooks",
+            env=environment,
+            check=True,
+            capture_output=True,
+            timeout=500,
+        )
+        outputs = outputs_of(clone / "notebooks" / "out.ipynb")
+        printed.append("".join(o.get("text", "") for o in outputs))
+        assert f"n_s={n_s}" in printed[-1]
+    assert "Phase 1, digits" in printed[0]  # made, with progress
+    assert "Phase 1, digits" not in printed[1]  # reused
+    made = clone / "outputs" / "digits"
+    assert len(list((made / "phase1").iterdir())) == 1
+    assert len(list((made / "phase2").iterdir())) == 8  # FACoG and the nulls, for both values
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
@@ -127,18 +146,18 @@ class TestSource:
             assert parameter.inferred_type_name not in ("None", ""), parameter
             assert len(parameter.help) > 10, parameter
 
-    def test_parameters_default_to_the_configs_and_the_preset(self, notebook):
-        """A notebook's defaults change nothing: they are the preset's for the default data set."""
-        from facog_lab import parameters, presets
-
-        cells = nbformat.read(notebook, as_version=4).cells
+    def test_defaults_are_the_presets(self, notebook):
+        """A notebook run as it is means the same as the package with no settings at all."""
+        cells = [c for c in nbformat.read(notebook, as_version=4).cells if c.cell_type == "code"]
         (cell,) = (c for c in cells if "parameters" in c.metadata.get("tags", []))
-        names = re.findall(r"^(\w+):", cell.source, re.M)
-        assert names
-        for name in names:
-            known = {f for config in parameters.STAGES.values() for f in config.model_fields}
-            known |= set(parameters.Common.model_fields)
-            stage = re.match(r"(data|phase1|phase2|dictionary)_(.+)", name)
-            if stage and name not in known:
-                assert stage[2] in parameters.STAGES[stage[1]].model_fields
-        assert presets.experiment("auto").data.dataset == "digits"
+        values = {
+            line.target.id: ast.literal_eval(line.value) for line in ast.parse(cell.source).body
+        }
+        checks = "".join(c.source for c in cells)
+        main = re.search(r'parameters\.check\(main="(\w+)"', checks)[1]
+        extra = embedding.MapConfig if "extra=" in checks else None
+        settings = parameters.from_values(values, main, extra)
+        for stage in ("data", "phase1", "dictionary", "phase2"):
+            assert getattr(settings, stage) == getattr(presets.experiment(), stage)
+        if extra is not None:
+            assert settings.extra == extra()
