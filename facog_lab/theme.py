@@ -1,0 +1,178 @@
+"""What the figures share: colours, readable names, the page, a sheet of images.
+
+Every figure is legible on a laptop and projected, on a light and on a dark page (transparent
+ground, mid-tone ink), and to colour-blind readers; a class has the same colour in all of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+# Petroff (2021), "Accessible color sequences for data visualization": ten colours.
+PALETTE = [
+    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
+    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
+]
+BLUE, ORANGE, GREY = PALETTE[0], PALETTE[6], PALETTE[3]
+INK = "#7a7a7a"  # its contrast is 4.3 against white and 4.4 against JupyterLab's dark #111
+FAINT = "rgba(122,122,122,0.25)"
+# From dark to light in steps of equal lightness; both ends stand out on any page.
+SEQUENCE = ((65, 68, 135), (42, 120, 142), (34, 168, 132), (122, 209, 81), (210, 226, 27))
+LARGEST = 64  # pixels of an image's side on a sheet; larger images are averaged down
+
+LABELS = {
+    "loss": "total", "ce": "cross-entropy", "sc": "contrastive (L_sc)", "lr": "learning rate",
+    "train_top1": "top-1", "train_acsa": "ACSA", "acsa": "ACSA", "gm": "GM", "top1": "top-1",
+    "tail20": "rarest 20%", "loss_d": "D, adversarial", "loss_g": "G, total",
+    "loss_adv": "G, adversarial (L_adv)", "loss_asc": "G, contrastive (L_asc)",
+    "loss_cls": "classifier, cross-entropy", "score_real": "D of real features",
+    "score_generated": "D of generated features", "entropy": "entropy of w",
+    "max_weight": "largest weight", "phase1": "Phase 1 alone", "facog": "FACoG",
+    "random_oversampling": "Random oversampling", "uniform_weights": "Uniform w",
+    "dirichlet_weights": "Dirichlet(1) w",
+}  # fmt: skip
+METHOD_COLOURS = {
+    "phase1": GREY,
+    "facog": BLUE,
+    "random_oversampling": PALETTE[1],
+    "uniform_weights": PALETTE[2],
+    "dirichlet_weights": PALETTE[4],
+}
+
+_AXIS = {
+    "gridcolor": FAINT,
+    "linecolor": INK,
+    "zeroline": False,
+    "automargin": True,
+    "ticks": "outside",
+    "tickcolor": "rgba(0,0,0,0)",
+    "autotickangles": [0, -40, -90],
+    "title": {"standoff": 10},
+}
+TEMPLATE = go.layout.Template(
+    layout={
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": INK, "size": 15},
+        "title": {
+            "font": {"size": 19},
+            "subtitle": {"font": {"size": 14}},
+            **{"x": 0.01, "y": 1, "yanchor": "top", "pad": {"t": 20}},
+        },
+        "colorway": PALETTE,
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+        "hoverlabel": {"bgcolor": "#333", "font": {"color": "white", "size": 15}, "namelength": -1},
+        "margin": {"l": 70, "r": 30, "t": 90, "b": 50},
+        "height": 480,
+    }
+)
+ABOVE = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.01, "yanchor": "bottom"}
+
+
+def blank(title: str, subtitle: str = "", **layout: Any) -> go.Figure:
+    """A figure of our look without data; `title` is shown as it is."""
+    head = {"text": as_text(title, 200), "subtitle": {"text": subtitle}}
+    return go.Figure(layout={"template": TEMPLATE, "title": head} | layout)
+
+
+def beside(figure: go.Figure, y: float, text: str) -> None:
+    """Writes to the right of the plot, at a height in the units of its (log) axis."""
+    figure.add_annotation(x=1, xref="paper", xanchor="left", xshift=8, y=y, yref="y", text=text)
+    figure.update_annotations(align="left", showarrow=False, font_size=14)
+    figure.update_layout(margin_r=150)
+
+
+def small(text: str) -> str:
+    """A second line in smaller letters, for a tick or a caption."""
+    return text and f'<br><span style="font-size:13px">{text}</span>'
+
+
+def class_colours(num_classes: int) -> list[str]:
+    """A colour for each class, as #rrggbb: ten distinct ones, or for more a sequence by order."""
+    if num_classes <= len(PALETTE):
+        return PALETTE[:num_classes]
+    at, anchors = np.linspace(0, len(SEQUENCE) - 1, num_classes), np.arange(len(SEQUENCE))
+    parts = [
+        np.interp(at, anchors, part).round().astype(int) for part in zip(*SEQUENCE, strict=True)
+    ]
+    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in zip(*parts, strict=True)]
+
+
+def as_text(name: object, width: int = 40) -> str:
+    """A name so that plotly shows it as it is, never reads it as HTML, formula or template."""
+    shown = " ".join(str(name).split())
+    shown = shown if len(shown) <= width else shown[: width - 1] + "…"
+    return html.escape(shown, quote=False).replace("$", "&#36;").replace("%", "&#37;")
+
+
+def label(key: str) -> str:
+    """The readable name of a column of a history or of a method; others are shown as they are."""
+    return LABELS.get(key, as_text(key))
+
+
+def class_labels(class_names: Iterable[object], width: int = 24) -> list[str]:
+    """Class names as text, told apart by their number where two look the same."""
+    names = [as_text(name, width) for name in class_names]
+    return [f"{k} ({c})" if names.count(k) > 1 else k for c, k in enumerate(names)]
+
+
+def moving_average(values: ArrayLike, window: int) -> NDArray[np.float64]:
+    """The mean over `window` points around each one; NaN and infinite ones are left out."""
+    y, ones = np.asarray(values, float), np.ones(max(1, min(window, np.size(values))))
+    finite = np.isfinite(y)
+    seen = np.convolve(finite, ones, "same")
+    sums = np.convolve(np.where(finite, y, 0), ones, "same")
+    return np.divide(sums, seen, out=np.full(len(y), np.nan), where=seen > 0)
+
+
+class Sheet(NamedTuple):
+    """Images side by side in one picture; the unit of length is an image's width.
+
+    Attributes:
+        uri: the picture, a PNG as a data URI.
+        corners: (K, 2) places (x, y) of the images' upper left corners, y downwards.
+        pixel: the side of a pixel.
+        width: of the picture.
+        height: of the picture.
+    """
+
+    uri: str
+    corners: NDArray[np.float64]
+    pixel: float
+    width: float
+    height: float
+
+
+def sheet(images: NDArray[np.uint8], columns: int, lines: int) -> Sheet:
+    """All images in rows on one transparent sheet, with room for captions below each.
+
+    Args:
+        images: (K, C, H, W) uint8, C 1 or 3, K at least 1.
+        columns: images in a row.
+        lines: lines of caption below each image.
+    """
+    step = math.ceil(max(images.shape[2:]) / LARGEST)
+    k, c, h, w = np.array(images.shape) // (1, 1, step, step)
+    small = images[:, :, : h * step, : w * step].reshape(k, c, h, step, w, step).mean((3, 5))
+    right, below = math.ceil(0.1 * w), math.ceil((0.16 + 0.16 * lines) * w)
+    row, column = np.divmod(np.arange(k), columns)
+    canvas = np.zeros((row[-1] + 1, h + below, min(columns, k), w + right, 4), np.uint8)
+    canvas[row, :h, column, :w, :3] = small.transpose(0, 2, 3, 1)  # (K, H, W, C), grey repeated
+    canvas[row, :h, column, :w, 3] = 255
+    picture = canvas.reshape(len(canvas) * (h + below), -1, 4)
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    uri = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    corners = np.stack([column * (w + right), row * (h + below)], 1) / w
+    return Sheet(uri, corners, 1 / w, picture.shape[1] / w, picture.shape[0] / w)
