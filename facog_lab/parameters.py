@@ -96,9 +96,8 @@ class Settings(presets.Experiment):
 def guard() -> None:
     """From now on only plain values run, until they are checked; does nothing outside IPython.
 
-    To be called at the end of the cell before the parameters. Until `check` has passed, a cell
-    runs if it is the parameters cell, sets parameters that cell has, begins with `check` or ends
-    with `guard`; any other ends in a ParameterError before any of it is run.
+    Until `check` has passed, a cell runs if it is the parameters cell, sets parameters that it has,
+    begins with `check` or ends with `guard`; any other ends in a ParameterError before it is run.
     """
     shell = get_ipython()
     if shell is not None:
@@ -111,8 +110,8 @@ def check(
 ) -> Settings:
     """The notebook's settings, made of its parameters; has to be the first call of its cell.
 
-    The checked values are written back: a number that came as a text is a number afterwards, and
-    None is the preset's value where the parameters cell has a value.
+    Checked values are written back: a number that came as a text is a number afterwards, and None
+    is the preset's value where the parameters cell has a value.
 
     Args:
         main: the stage that the notebook is about, to which names without a prefix belong.
@@ -163,15 +162,14 @@ def from_values(
             made[group] = config(**fields[group])
         except ConfigError as error:
             problems += _renamed(error, names)
-    if "" in made and made[""].protocol == "gamo" and "data" in made:
-        dataset = made["data"].dataset
-        if dataset not in WITH_GAMO_PROTOCOL:
-            problems.append(f"protocol = 'gamo': {dataset} has none of that name; use 'full'.")
+    dataset = fields["data"].get("dataset", "digits")
+    if fields[""].get("protocol") == "gamo" and dataset not in WITH_GAMO_PROTOCOL:
+        problems.append(f"protocol = 'gamo': {dataset} has none of that name; use 'full'.")
     if problems:
         raise ParameterError("\n".join(problems))
     common: Common = made[""]
+    stages = {stage: fields[stage] for stage in STAGES}
     try:
-        stages = {stage: fields[stage] for stage in STAGES}
         experiment = presets.experiment(common.preset, **stages, seed=common.seed)
     except ConfigError as error:
         raise ParameterError(str(error)) from None
@@ -274,8 +272,7 @@ def _is_guard(hook: Any) -> bool:
 
 def _calls(statement: ast.stmt, function: str) -> bool:
     """Whether a statement is `parameters.function(...)`, or assigns what that returns."""
-    call = getattr(statement, "value", None)
-    called = call.func if isinstance(call, ast.Call) else None
+    called = getattr(getattr(statement, "value", None), "func", None)
     return isinstance(called, ast.Attribute) and called.attr == function
 
 
@@ -301,7 +298,5 @@ def _literal(value: ast.expr) -> Any:
 
 
 def _is_type(node: ast.AST) -> bool:
-    if isinstance(node, ast.Name):
-        return node.id in TYPES
-    allowed = (ast.Subscript, ast.Tuple, ast.BinOp, ast.BitOr, ast.Constant, ast.expr_context)
-    return isinstance(node, allowed)
+    others = (ast.Subscript, ast.Tuple, ast.BinOp, ast.BitOr, ast.Constant, ast.expr_context)
+    return node.id in TYPES if isinstance(node, ast.Name) else isinstance(node, others)

@@ -1,11 +1,9 @@
 import json
-import re
 import sys
 
 import nbformat
 import papermill
 import pytest
-from conftest import ROOT
 from IPython.core.interactiveshell import InteractiveShell
 from pydantic import Field
 from traitlets.config import Config as Traits
@@ -24,8 +22,6 @@ epochs: Optional[int] = None  # None: the preset's
 phase1_epochs: int | None = None  # None: the preset's
 device: str = "auto"
 """.strip()
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-TYPE = r"int|float|str|bool|Optional\[(int|float|str|bool)\]"
 CHECK = 'settings = parameters.check("phase2")\ndone = "checked"'
 
 
@@ -441,11 +437,3 @@ def test_papermill_lists_the_parameters(small):
     listed = papermill.inspect_notebook(small)
     assert listed["n_s"]["help"] == "features mixed"
     assert listed["epochs"]["inferred_type_name"] == "Optional[int]"
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_help_notebook_reads_well(path):
-    """papermill reads a parameter's comment only where it is on the parameter's own line."""
-    for name, found in papermill.inspect_notebook(path).items():
-        assert found["help"], name
-        assert re.fullmatch(TYPE, found["inferred_type_name"]), name
