@@ -270,6 +270,29 @@ def test_seed_epoch_and_view_each_give_other_views(recipe):
         assert same.float().mean() < 0.2, change
 
 
+def test_recipes_are_the_papers():
+    regular = RECIPES["autoaugment_cutout"]
+    assert (regular.padding, regular.flip, regular.autoaugment, regular.cutout) == (
+        4,
+        0.5,
+        True,
+        16,
+    )
+    sim = RECIPES["simaugment"]
+    assert (sim.area, sim.flip, sim.grey, sim.blur, sim.sigma) == (
+        (0.2, 1),
+        0.5,
+        0.2,
+        0.5,
+        (0.1, 2),
+    )
+    assert (sim.jitter, sim.strengths) == (0.8, (0.4, 0.4, 0.4, 0.1))
+    padded = {name: (recipe.padding, recipe.flip) for name, recipe in RECIPES.items()}
+    assert padded["crop"] == (2, 0)
+    assert padded["crop_flip"] == (2, 0.5)
+    assert padded["standard"] == (4, 0.5)
+
+
 def test_normalisation_is_exact():
     images = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).repeat(2, 3, 1, 1)
     want = vision.normalize(images.float() / 255, MEAN, STD)
