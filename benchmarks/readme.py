@@ -47,12 +47,14 @@ def table(name: str) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     seeds = list(dict.fromkeys(row["seed"] for row in rows))
     machine = meta["gpu"] if "cuda" in meta["command"] else f"{meta['threads']} threads of a CPU"
-    seconds = statistics.mean(meta["wall_seconds"].values())
+    seconds = {m: statistics.mean(r["seconds"] for r in of[m, protocols[0]]) for m in METHODS}
+    note = f" ({meta['note']})" if meta["note"] else ""
     lines.append("")
     lines.append(
         f"Mean ± standard deviation over {len(seeds)} seeds, each with its own subset; percent. "
-        f"{rows[0]['parameters']:,} parameters, {seconds:.0f} s a seed on {machine}, torch "
-        f"{meta['versions']['torch']}. `{meta['command']}`"
+        f"{rows[0]['parameters']:,} parameters; phase 1 took {seconds['phase1']:.0f} s and FACoG "
+        f"{seconds['facog']:.0f} s on {machine}{note}, torch {meta['versions']['torch']}. "
+        f"`{meta['command']}`"
     )
     return "\n".join(lines)
 
