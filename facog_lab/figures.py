@@ -184,11 +184,13 @@ def recall_bars(
     for i, (method, values) in enumerate(recall.items()):
         y = np.asarray(values, float)[order]
         known = y[np.isfinite(y)]
-        name = label(method) + (f": {known.mean():.3f} on average" if len(known) else "")
+        name = label(method) + (f" (mean {known.mean():.3f})" if len(known) else "")
         colour = theme.METHOD_COLOURS.get(method, theme.PALETTE[i % 10])
-        figure.add_bar(x=x, y=y, name=name, marker_color=colour)
-    figure.update_traces(hovertemplate="%{y:.3f}", showlegend=True)
-    figure.update_layout(legend=theme.ABOVE, hovermode="x unified")
+        hover = f"{label(method)} %{{y:.3f}}<extra></extra>"
+        figure.add_bar(x=x, y=y, name=name, marker_color=colour, hovertemplate=hover)
+    head = 95 + 25 * math.ceil(len(recall) / 2)  # pixels: on a narrow page two names fill a line
+    figure.update_layout(legend=theme.ABOVE, hovermode="x unified", showlegend=True)
+    figure.update_layout(margin_t=head, height=390 + head)
     figure.update_xaxes(type="category")
     return figure.update_yaxes(title_text="recall", range=[0, 1.02])
 

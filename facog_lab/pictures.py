@@ -18,6 +18,7 @@ from facog_lab import theme
 from facog_lab.theme import BLUE, FAINT, ORANGE, as_text, blank, class_colours, class_labels
 
 SVG_POINTS = 3000  # of a map; more go to WebGL, of which a page has a few contexts only
+MOST_CELLS = 200  # classes along a side of a heat map
 MOST_IN_LEGEND = 20  # classes of a map; more get a colour bar
 REAL = {"size": 5, "opacity": 0.6, "symbol": "circle"}
 GENERATED = {"size": 9, "opacity": 1, "symbol": "diamond", "line": {"width": 1, "color": "white"}}
@@ -72,13 +73,19 @@ def distances(
     matrix: ArrayLike, class_names: Sequence[str], title: str = "Mean distance of features"
 ) -> go.Figure:
     """Heat map of the (C, C) mean distances between classes, and within them on the diagonal."""
-    z, names = np.asarray(matrix, np.float32), class_labels(class_names)
-    figure = blank(title, "between classes, and within them on the diagonal", height=720)
+    step = math.ceil(len(class_names) / MOST_CELLS)
+    z, names = np.asarray(matrix, np.float32)[::step, ::step], class_labels(class_names)[::step]
+    part = "" if step == 1 else f"; one in {step} classes is shown"
+    said = f"between classes, and within them on the diagonal{part}"
+    figure = blank(title, said, height=720)
     bar = {"title": {"text": "distance"}, "thickness": 16}
     figure.add_heatmap(x=names, y=names, z=z, colorscale="Cividis", colorbar=bar)
     figure.update_traces(hovertemplate="%{x} and %{y}: %{z:.4g}<extra></extra>")
     if len(z) <= 12:
-        figure.update_traces(text=[[f"{v:.3g}" for v in row] for row in z], texttemplate="%{text}")
+        figure.update_traces(
+            text=[["" if np.isnan(v) else f"{v:.3g}" for v in row] for row in z],
+            texttemplate="%{text}",
+        )
     figure.update_xaxes(type="category", constrain="domain", showgrid=False)
     return figure.update_yaxes(
         type="category", constrain="domain", showgrid=False, scaleanchor="x", autorange="reversed"
@@ -94,13 +101,20 @@ def norms(
     """A box for each class of its features' (N,) norms: quartiles, whiskers at 5% and 95%."""
     figure = blank(title, "box: middle half and median of a class; whiskers: 5% and 95%")
     values, owner, names = np.asarray(norms), np.asarray(labels), class_labels(class_names)
+    shares = {"lowerfence": 0.05, "q1": 0.25, "median": 0.5, "q3": 0.75, "upperfence": 0.95}
     for c, colour in enumerate(class_colours(len(names))):
         own = values[(owner == c) & np.isfinite(values)]
-        ends = np.quantile(own, [0.05, 0.25, 0.5, 0.75, 0.95]) if len(own) else [np.nan] * 5
-        keys = ("lowerfence", "q1", "median", "q3", "upperfence")
-        box = {key: [end] for key, end in zip(keys, ends, strict=True)}
-        figure.add_box(x=[names[c]], **box, name=names[c], marker_color=colour, showlegend=False)
-    figure.update_xaxes(type="category")
+        if not len(own):
+            continue
+        box = {key: [float(np.quantile(own, share))] for key, share in shares.items()}
+        figure.add_box(x=[names[c]], **box, marker_color=colour, hoverinfo="skip")
+        # A box's own hover calls the ends of the whiskers minimum and maximum.
+        said = "{lowerfence[0]:.3g}, {q1[0]:.3g}, {median[0]:.3g}, {q3[0]:.3g}, {upperfence[0]:.3g}"
+        said = f"{names[c]}, {len(own):,} features<br>5%, 25%, 50%, 75%, 95%: {said.format(**box)}"
+        target = {"x": [names[c]], "y": box["median"], "hovertext": said, "opacity": 0}
+        figure.add_scatter(**target, mode="markers", hovertemplate="%{hovertext}<extra></extra>")
+    figure.update_layout(showlegend=False)
+    figure.update_xaxes(type="category", categoryarray=names)
     return figure.update_yaxes(title_text="Euclidean norm", rangemode="tozero")
 
 
@@ -223,10 +237,10 @@ def _sheet(
     unit = min(130.0, 1050 / sheet.width)  # screen pixels of an image's width
     high = images.shape[-2] / images.shape[-1]
     x, y = sheet.corners.T
-    cut = [as_text(caption, int(unit / 7)) for caption in captions]
+    cut = [as_text(caption, int(unit / 6.5)) for caption in captions]
     words = {"mode": "text", "textposition": "bottom center", "textfont_size": 13}
     text = [f"{c}<br>{b}" if b else c for c, b in zip(cut, below, strict=True)]
-    figure.add_scatter(x=x + 0.5, y=y + high + 0.04, text=text, hoverinfo="skip", **words)
+    figure.add_scatter(x=x + 0.5, y=y + high + 0.07, text=text, hoverinfo="skip", **words)
     marker = {"symbol": "square", "size": 0.9 * unit, "opacity": 0}
     said = [f"{as_text(c, 200)} {b}" for c, b in zip(captions, below, strict=True)]
     hover = {"hovertext": said, "hovertemplate": "%{hovertext}<extra></extra>"}

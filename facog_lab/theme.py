@@ -165,7 +165,7 @@ def sheet(images: NDArray[np.uint8], columns: int, lines: int) -> Sheet:
     step = math.ceil(max(images.shape[2:]) / LARGEST)
     k, c, h, w = np.array(images.shape) // (1, 1, step, step)
     small = images[:, :, : h * step, : w * step].reshape(k, c, h, step, w, step).mean((3, 5))
-    right, below = math.ceil(0.1 * w), math.ceil((0.16 + 0.16 * lines) * w)
+    right, below = math.ceil(0.1 * w), math.ceil((0.16 + 0.2 * lines) * w)
     row, column = np.divmod(np.arange(k), columns)
     canvas = np.zeros((row[-1] + 1, h + below, min(columns, k), w + right, 4), np.uint8)
     canvas[row, :h, column, :w, :3] = small.transpose(0, 2, 3, 1)  # (K, H, W, C), grey repeated
