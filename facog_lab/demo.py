@@ -3,8 +3,8 @@
     python -m facog_lab.demo
 
 Leaves executed notebooks and their pages in outputs/demo/, and outputs/index.html that links them.
-The pages need neither kernel nor network: plotly.js lies beside them, equations are MathML. Besides
-`figures`, which makes the figures, this is the one file that imports plotly, to put them on a page.
+The pages need neither kernel nor network: plotly.js lies beside them, equations are MathML. Plotly
+is imported here to put figures on a page; they are made by `figures`.
 """
 
 from __future__ import annotations
