@@ -104,7 +104,8 @@ def experiment(
     Args:
         preset: "cpu" (a small network, minutes on a laptop), "paper", or "auto": cpu for digits,
             the MNIST family and folders, paper for the others.
-        data: fields of DataConfig to set; `dataset` chooses the preset's entry.
+        data: fields of DataConfig to set; `dataset` chooses the preset's entry. An
+            `imbalance_ratio` without a profile asks for the exponential one.
         phase1: fields of Phase1Config to set.
         dictionary: fields of DictionaryConfig to set.
         phase2: fields of Phase2Config to set.
@@ -126,9 +127,12 @@ def experiment(
             f"preset = {preset!r}: {family} has none of that name; set preset to 'paper'."
         )
     for_phase1, for_phase2 = STAGES[name][family]
+    usual = dict(DATA[family])
+    if "imbalance_ratio" in wanted:  # which the other profiles do not have
+        usual["profile"] = "exponential"
     seeded: Settings = {"seed": seed}
     return Experiment(
-        data=DataConfig(**DATA[family] | wanted),
+        data=DataConfig(**usual | wanted),
         phase1=Phase1Config(**seeded | AUGMENTATION[family] | for_phase1 | (phase1 or {})),
         dictionary=DictionaryConfig(**seeded | (dictionary or {})),
         phase2=Phase2Config(**seeded | for_phase2 | (phase2 or {})),

@@ -46,6 +46,13 @@ def test_own_settings_win_over_the_preset():
     assert (made.phase1.epochs, made.phase2.seed, made.phase1.seed) == (1, 9, 0)
 
 
+def test_a_ratio_asks_for_the_profile_that_has_one():
+    assert experiment(data={"dataset": "mnist"}).data.profile == "gamo"
+    asked = {"dataset": "mnist", "imbalance_ratio": 50}
+    assert experiment(data=asked).data.profile == "exponential"
+    assert experiment(data=asked | {"profile": "gamo"}).data.profile == "gamo"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
