@@ -46,7 +46,7 @@ def table(name: str) -> str:
         cells.append(f"{statistics.mean(entropies):.2f}" if entropies else "")
         lines.append("| " + " | ".join(cells) + " |")
     seeds = list(dict.fromkeys(row["seed"] for row in rows))
-    machine = meta["gpu"] if "cuda" in meta["command"] else f"{meta['threads']} threads of a CPU"
+    machine = meta["gpu"] if meta["device"] == "cuda" else f"{meta['threads']} threads of a CPU"
     seconds = {m: statistics.mean(r["seconds"] for r in of[m, protocols[0]]) for m in METHODS}
     note = f" ({meta['note']})" if meta["note"] else ""
     lines.append("")

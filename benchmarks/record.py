@@ -18,6 +18,7 @@ from typing import Any
 
 from facog_lab import metrics, models, pipeline, presets, store
 from facog_lab.config import Device
+from facog_lab.loop import pick_device
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -103,10 +104,12 @@ def main() -> None:
         command = (
             f"python -m benchmarks.record {options.dataset} --preset {options.preset} "
             + (f"--ratio {options.ratio:g} " if options.ratio else "")
+            + (f"--device {options.device} " if options.device != "auto" else "")
             + f"--seeds {' '.join(done)} --name {options.name}"
         )
         meta = meta_of(command) | {
             "note": options.note,
+            "device": str(pick_device(options.device)),
             "settings": {
                 "data": settings.data.model_dump(mode="json"),
                 "phase1": settings.phase1.model_dump(mode="json"),

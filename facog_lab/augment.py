@@ -81,7 +81,7 @@ def make_views(
         std: likewise, above 0.
 
     Returns:
-        (B, C, size, size) float32, (value from 0 to 1 - mean) / std. Cutout's hole is 0, the mean.
+        (B, C, size, size) float32, (value from 0 to 1 - mean) / std. Cutout's hole is black.
 
     Raises:
         ValueError: for an unknown recipe, or images, index, size, mean or std of the wrong kind.
@@ -120,10 +120,9 @@ def make_views(
         u = draw("blur", 2)
         sigma = do.sigma[0] + (do.sigma[1] - do.sigma[0]) * u[:, 1]
         x = only(u[:, 0] < do.blur, gaussian_blur, x, sigma)
-    x = x.sub_(centre).div_(scale)
     if do.cutout:
         x = x.masked_fill_(holes(draw("cutout", 2), size, do.cutout), 0.0)
-    return x
+    return x.sub_(centre).div_(scale)
 
 
 def fit(images: Tensor, size: int) -> Tensor:

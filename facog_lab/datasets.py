@@ -189,7 +189,7 @@ def load(config: DataConfig, *, report: Report | None = None) -> LongTailed:
         index=index,
         test_images=test_images,
         test_labels=source.test_labels,
-        test_protocols=_protocols(name, source.test_labels, config.split_seed),
+        test_protocols=_protocols(config.dataset, source.test_labels, config.split_seed),
         mean=mean,
         std=std,
         split_hash=split_hash,
@@ -261,10 +261,10 @@ def _exponential(available: Sequence[int], ratio: float) -> tuple[list[int], str
     return counts, "use profile = 'as_found'"
 
 
-def _protocols(name: str, test_labels: Tensor, split_seed: int) -> dict[str, Tensor]:
+def _protocols(dataset: str, test_labels: Tensor, split_seed: int) -> dict[str, Tensor]:
     protocols = {"full": torch.arange(len(test_labels))}
-    if name in ("mnist", "fashion_mnist"):
-        rng = draws.generator("cpu", "gamo test", name, split_seed)
+    if dataset in ("mnist", "fashion_mnist"):
+        rng = draws.generator("cpu", "gamo test", dataset, split_seed)
         first = [places[:800] for places in _by_class(test_labels, 10)]
         protocols["gamo"] = _draw(first, [100] * 10, rng)
     return protocols

@@ -90,8 +90,12 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
     done: list[Done] = []
+    notebooks = sorted((project_root() / "notebooks").glob(NOTEBOOKS))
+    if not notebooks:
+        print(f"There are no notebooks in {project_root()}: run this in a checkout of the project.")
+        return 1
     with this_python():
-        for notebook in sorted((project_root() / "notebooks").glob(NOTEBOOKS)):
+        for notebook in notebooks:
             print(f"{notebook.name}: running", flush=True)
             done.append(execute(notebook, folder))
             page = write_page(done[-1])

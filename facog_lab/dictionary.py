@@ -79,16 +79,15 @@ class FeatureDictionary:
             row = int((~features.isfinite()).any(1).nonzero()[0])
             raise ValueError(f"feature {row} holds NaN or infinity: phase 1 must be made again.")
         order = torch.argsort(labels, stable=True)
-        images_of_class = torch.stack([labels, images]).unique(dim=1)[0]
         return cls(
             features=features[order],
             labels=labels[order],
             images=images[order],
-            class_counts=torch.bincount(images_of_class, minlength=len(class_names)),
+            class_counts=_images_per_class(labels, images, len(class_names)),
             class_names=class_names,
             test_features=test_features,
             test_labels=test_labels,
-            starts=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
+            starts=_starts(labels, len(class_names)),
         )
 
     @property
@@ -147,7 +146,13 @@ class FeatureDictionary:
         cls, tensors: dict[str, Tensor], class_names: tuple[str, ...]
     ) -> FeatureDictionary:
         """The dictionary that gave these tensors."""
-        return cls.build(**tensors, class_names=class_names)
+        labels = tensors["labels"]
+        return cls(
+            **tensors,
+            class_names=class_names,
+            class_counts=_images_per_class(labels, tensors["images"], len(class_names)),
+            starts=_starts(labels, len(class_names)),
+        )
 
 
 def extract(
@@ -177,6 +182,18 @@ def extract(
         test_features=_features(phase1, data.test_images, "clean", 0, 0, report),
         test_labels=data.test_labels,
     )
+
+
+def _images_per_class(labels: Tensor, images: Tensor, num_classes: int) -> Tensor:
+    """(C,) int64: an image counts once, however many rows it has."""
+    owner = torch.full((int(images.max()) + 1,), -1).scatter(0, images, labels)
+    return torch.bincount(owner[owner >= 0], minlength=num_classes)
+
+
+def _starts(labels: Tensor, num_classes: int) -> Tensor:
+    """(C + 1,) int64: where the rows of each class begin once they are grouped."""
+    rows = torch.bincount(labels, minlength=num_classes)
+    return torch.cat([rows.new_zeros(1), rows.cumsum(0)])
 
 
 @torch.no_grad()

@@ -8,14 +8,16 @@ baselines that say what the learning is worth.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from typing import Literal, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from facog_lab import losses, models, store
+from facog_lab.config import Config
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.metrics import weight_entropy
 
@@ -24,27 +26,50 @@ MAX_N_S = 20  # the largest n_s of Fig. 5
 OversamplerName = Literal["facog", "random_oversampling", "uniform_weights", "dirichlet_weights"]
 
 
-@dataclass(frozen=True)
-class Controls:
-    """What may change while phase 2 runs: read once at every step.
+class Controls(Config):
+    """What may change while phase 2 runs: a step reads it once."""
 
-    Attributes:
-        n_s: real features mixed into one, from 1 to MAX_N_S.
-        lambda_adv: weight of L_adv, Eq. 5.
-        lambda_asc: weight of L_asc, Eq. 5.
-        temperature: τ of L_asc.
-        lr_generator: learning rate of G.
-        lr_discriminator: learning rate of D.
-        lr_classifier: learning rate of the classifier.
+    n_s: int = Field(5, ge=1, le=MAX_N_S, description="real features mixed into one, N_s")
+    lambda_adv: float = Field(1.0, ge=0, le=1000, description="weight of L_adv, Eq. 5")
+    lambda_asc: float = Field(0.1, ge=0, le=1000, description="weight of L_asc, Eq. 5")
+    temperature: float = Field(0.1, gt=0, le=100, description="τ of L_asc, Eq. 4")
+    lr_generator: float = Field(0.005, gt=0, le=100, description="learning rate of G")
+    lr_discriminator: float = Field(0.005, gt=0, le=100, description="learning rate of D")
+    lr_classifier: float = Field(0.005, gt=0, le=100, description="learning rate of f_cls")
+
+
+class References:
+    """Which real features are mixed: drawn afresh for every sample, or one set for each class.
+
+    Args:
+        dictionary: where the features are.
+        fixed: draw one set per class now, with `rng` (§3.2's other reading).
+        rng: for the fixed sets.
     """
 
-    n_s: int
-    lambda_adv: float
-    lambda_asc: float
-    temperature: float
-    lr_generator: float
-    lr_discriminator: float
-    lr_classifier: float
+    def __init__(self, dictionary: FeatureDictionary, fixed: bool, rng: torch.Generator) -> None:
+        self.dictionary = dictionary
+        self.sets: Tensor | None = None
+        if fixed:
+            # A class smaller than a set repeats its features in turn, so that the first n_s of a
+            # set are different ones wherever the class has as many.
+            self.sets = torch.stack(
+                [
+                    first
+                    + torch.randperm(size, generator=rng, device=rng.device).repeat(
+                        math.ceil(MAX_N_S / size)
+                    )[:MAX_N_S]
+                    for first, size in zip(
+                        dictionary.starts.tolist(), dictionary.starts.diff().tolist(), strict=False
+                    )
+                ]
+            )
+
+    def rows(self, labels: Tensor, n_s: int, rng: torch.Generator) -> Tensor:
+        """(B, n_s) rows of the dictionary for (B,) labels."""
+        if self.sets is None:
+            return self.dictionary.draw(labels, n_s, rng)
+        return self.sets[labels, :n_s]
 
 
 class Mix(NamedTuple):
@@ -85,13 +110,13 @@ class ConvexNull:
     """A null baseline: convex weights that are drawn or fixed, never learned.
 
     Args:
-        dictionary: the features to mix.
+        references: the features to mix.
         name: "random_oversampling" repeats one real feature, "uniform_weights" takes the mean of
             n_s, "dirichlet_weights" draws w from Dirichlet(1), uniform on the simplex.
     """
 
-    def __init__(self, dictionary: FeatureDictionary, name: OversamplerName) -> None:
-        self.dictionary, self.name = dictionary, name
+    def __init__(self, references: References, name: OversamplerName) -> None:
+        self.references, self.name = references, name
 
     def train_step(self, controls: Controls, rng: torch.Generator) -> dict[str, Tensor]:
         """Nothing to learn."""
@@ -99,7 +124,7 @@ class ConvexNull:
 
     def generate(self, labels: Tensor, controls: Controls, rng: torch.Generator) -> Mix:
         """(B, D) features for (B,) labels."""
-        rows = self.dictionary.draw(labels, controls.n_s, rng)
+        rows = self.references.rows(labels, controls.n_s, rng)
         # Exponential draws, divided by their sum, are Dirichlet(1).
         weights = torch.empty(rows.shape, device=labels.device).exponential_(generator=rng)
         if self.name == "uniform_weights":
@@ -107,7 +132,8 @@ class ConvexNull:
         elif self.name == "random_oversampling":
             weights = torch.zeros_like(weights)
             weights[:, 0] = 1  # the slots are exchangeable, so the first one is a random one
-        return mix(self.dictionary, rows, weights / weights.sum(1, keepdim=True))
+        weights = weights / weights.sum(1, keepdim=True)
+        return mix(self.references.dictionary, rows, weights)
 
     def state(self) -> dict[str, Tensor]:
         """Nothing."""
@@ -121,19 +147,17 @@ class FACoG:
     """The paper's oversampler: G proposes w, D and the frozen projector say what is wrong with it.
 
     Args:
-        dictionary: the features to mix.
+        references: the features to mix.
         projector: f_proj of phase 1; frozen, but gradients pass through it to G.
         generator: G, see models.Generator or models.AttentionGenerator.
         batch_size: labels in a step.
-        fixed: one fixed set of references per class (§3.2's other reading), drawn with `rng`.
         optimizer: "sgd" (momentum 0.9, weight decay 1e-4) or "adam" (β1 0.5), for G and D.
         candidates: what L_asc compares anchors with.
-        rng: draws the fixed references.
     """
 
     def __init__(
         self,
-        dictionary: FeatureDictionary,
+        references: References,
         projector: nn.Module,
         generator: models.Generator | models.AttentionGenerator,
         discriminator: models.Discriminator,
@@ -141,16 +165,13 @@ class FACoG:
         batch_size: int,
         optimizer: Literal["sgd", "adam"],
         candidates: losses.Candidates,
-        fixed: bool,
-        rng: torch.Generator,
     ) -> None:
-        self.dictionary, self.projector = dictionary, projector.requires_grad_(False)
+        self.references, self.dictionary = references, references.dictionary
+        self.projector = projector.requires_grad_(False)
         self.generator, self.discriminator = generator, discriminator
         self.batch_size, self.candidates = batch_size, candidates
         self.generator_optimizer = make_optimizer(generator, optimizer)
         self.discriminator_optimizer = make_optimizer(discriminator, optimizer)
-        every_class = torch.arange(dictionary.num_classes, device=dictionary.labels.device)
-        self.references = dictionary.draw(every_class, MAX_N_S, rng) if fixed else None
 
     def train_step(self, controls: Controls, rng: torch.Generator) -> dict[str, Tensor]:
         """D, then G, each with fresh draws of uniform labels (§3.4, label selection)."""
@@ -174,7 +195,7 @@ class FACoG:
     def generator_step(self, controls: Controls, rng: torch.Generator) -> dict[str, Tensor]:
         """One step of G on L_ph2 = λ_adv L_adv + λ_asc L_asc (Eq. 5)."""
         labels, real = self._real_batch(rng)
-        fake = self.generate(labels, controls, rng)
+        fake = self._mixed(labels, controls, rng, training=True)
         adv = losses.generator_adversarial(self.discriminator(fake.features, labels))
         asc = losses.augmented_supervised_contrastive(
             F.normalize(self.projector(fake.features), dim=1),
@@ -190,10 +211,13 @@ class FACoG:
 
     def generate(self, labels: Tensor, controls: Controls, rng: torch.Generator) -> Mix:
         """f̃ = Σ w_i f_i with w = G(noise | label), for (B,) labels."""
-        if self.references is None:
-            rows = self.dictionary.draw(labels, controls.n_s, rng)  # (B, n_s)
-        else:
-            rows = self.references[labels, : controls.n_s]
+        return self._mixed(labels, controls, rng, training=False)
+
+    def _mixed(
+        self, labels: Tensor, controls: Controls, rng: torch.Generator, training: bool
+    ) -> Mix:
+        self.generator.train(training)  # for the option of batch norm in G
+        rows = self.references.rows(labels, controls.n_s, rng)  # (B, n_s)
         noise = torch.randn(
             len(labels), self.generator.noise_dim, generator=rng, device=labels.device
         )
@@ -201,15 +225,12 @@ class FACoG:
         return mix(self.dictionary, rows, weights)
 
     def state(self) -> dict[str, Tensor]:
-        """Both networks, both optimisers, the references if they are fixed."""
-        tensors = store.pack(**self._parts())
-        return tensors if self.references is None else tensors | {"references": self.references}
+        """Both networks and both optimisers."""
+        return store.pack(**self._parts())
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Goes on from what `state` gave."""
         store.unpack(tensors, **self._parts())
-        if self.references is not None:
-            self.references = tensors["references"].to(self.references.device)
 
     def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         return {

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from facog_lab import draws, losses, models, store
@@ -26,8 +26,12 @@ class Phase1Config(Config):
         "resnet32", description="the backbone"
     )
     width: int = Field(1, ge=1, le=16, description="multiplies the widths 16-32-64")
-    feature_dim: int = Field(
-        512, ge=0, le=4096, description="linear embedding after the pooling; 0 for none"
+    feature_dim: int | None = Field(
+        None,
+        ge=0,
+        le=4096,
+        description="width of a linear embedding after the pooling, 0 for no embedding; None: 512 "
+        "for resnet32 at width 1, as in the paper, and no embedding for the others",
     )
     projection_dim: int = Field(128, ge=2, le=4096, description="D_P, width of an embedding")
     views: int = Field(
@@ -56,6 +60,23 @@ class Phase1Config(Config):
     )
     effective_number_beta: float = Field(0.9999, ge=0, lt=1, description="b of drw")
     seed: int = Field(0, ge=0, lt=2**31, description="of initial weights, order and views")
+
+    @model_validator(mode="after")
+    def _widths_the_network_has(self) -> Phase1Config:
+        fixed = self.architecture in ("resnet34", "resnext50")
+        if fixed and (self.width != 1 or self.feature_dim):
+            raise ValueError(
+                f"width = {self.width}, feature_dim = {self.feature_dim}: {self.architecture} has "
+                "its own widths; leave width at 1 and feature_dim at None, or take resnet32."
+            )
+        return self
+
+    @property
+    def embedding_dim(self) -> int | None:
+        """The width of the linear embedding; None if there is none."""
+        if self.feature_dim is None:
+            return 512 if self.architecture == "resnet32" and self.width == 1 else None
+        return self.feature_dim or None
 
 
 def learning_rate(config: Phase1Config, step: int, steps_per_epoch: int) -> float:
@@ -94,7 +115,7 @@ class Phase1:
         self.device = pick_device(device)
         with draws.seeded(config.seed, "phase1", "weights"):
             backbone = models.backbone(
-                config.architecture, data.channels, config.width, config.feature_dim or None
+                config.architecture, data.channels, config.width, config.embedding_dim
             )
             self.model = models.Phase1Model(backbone, data.num_classes, config.projection_dim)
         self.memory_format = faster_format(config.crop_size or data.side)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import asdict
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from facog_lab import draws, metrics, models, store
-from facog_lab.config import Config, Device
+from facog_lab.config import ConfigError, Device
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.loop import Step, append, check_finite, pick_device
 from facog_lab.oversamplers import (
@@ -23,6 +22,7 @@ from facog_lab.oversamplers import (
     FACoG,
     Oversampler,
     OversamplerName,
+    References,
     figures_of,
     make_optimizer,
     take_step,
@@ -31,24 +31,20 @@ from facog_lab.oversamplers import (
 LabelSelection = Literal["gamo", "inverse", "uniform"]
 
 
-class Phase2Config(Config):
-    """Settings of phase 2; the defaults are the paper's."""
+class Phase2Config(Controls):
+    """Settings of phase 2; the defaults are the paper's. Controls may change while it runs."""
 
     oversampler: OversamplerName = Field("facog", description="where w comes from")
-    n_s: int = Field(5, ge=1, le=MAX_N_S, description="real features mixed into one, N_s")
     references: Literal["fresh", "fixed"] = Field(
         "fresh", description="n_s features drawn for every sample, or one set per class"
     )
     generator: Literal["mlp", "attention"] = Field(
         "mlp", description="G sees noise and class alone (paper), or the features it mixes too"
     )
-    generator_hidden: tuple[int, ...] = Field(
+    generator_hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
         (256, 64), min_length=1, max_length=8, description="hidden widths of the mlp generator"
     )
     generator_batch_norm: bool = Field(False, description="batch norm in the mlp generator")
-    lambda_adv: float = Field(1.0, ge=0, le=1000, description="weight of L_adv, Eq. 5")
-    lambda_asc: float = Field(0.1, ge=0, le=1000, description="weight of L_asc, Eq. 5")
-    temperature: float = Field(0.1, gt=0, le=100, description="τ of L_asc, Eq. 4")
     asc_candidates: Literal["both", "real", "generated"] = Field(
         "both", description="what L_asc compares generated features with"
     )
@@ -64,9 +60,6 @@ class Phase2Config(Config):
     optimizer: Literal["sgd", "adam"] = Field(
         "sgd", description="of G and D: SGD (paper) or Adam with β1 0.5 (try lr 2e-4)"
     )
-    lr_generator: float = Field(0.005, gt=0, le=100, description="learning rate of G")
-    lr_discriminator: float = Field(0.005, gt=0, le=100, description="learning rate of D")
-    lr_classifier: float = Field(0.005, gt=0, le=100, description="learning rate of f_cls")
     seed: int = Field(0, ge=0, lt=2**31, description="of initial weights and all draws")
 
 
@@ -82,13 +75,13 @@ def label_probabilities(class_counts: Tensor, selection: LabelSelection) -> Tens
         (C,) float64, summing to 1.
 
     Raises:
-        ValueError: under "gamo" if all classes are equally large, since none would be chosen.
+        ConfigError: under "gamo" if all classes are equally large, since none would be chosen.
     """
     counts = class_counts.double()
     if selection == "gamo":
         weights = counts.max() - counts
         if not weights.any():
-            raise ValueError(
+            raise ConfigError(
                 f"all {len(counts)} classes have {int(counts[0])} images, so label_selection = "
                 "'gamo' chooses none of them: set it to 'uniform'."
             )
@@ -137,9 +130,7 @@ class Phase2:
         self.probabilities = label_probabilities(
             self.dictionary.class_counts, config.label_selection
         )
-        self.controls = Controls(
-            **{name: getattr(config, name) for name in Controls.__dataclass_fields__}
-        )
+        self.controls = Controls(**{name: getattr(config, name) for name in Controls.model_fields})
         images = int(dictionary.class_counts.sum())
         self.steps_per_epoch = math.ceil(images / config.batch_size)
         self.total_steps = config.epochs * self.steps_per_epoch
@@ -163,7 +154,7 @@ class Phase2:
         epoch, batch = divmod(self.step - 1, self.steps_per_epoch)
         row = dict(zip(figures, torch.stack(list(figures.values())).tolist(), strict=True))
         check_finite(row, "phase 2", self.step, self.step)
-        append(self.history["steps"], row | asdict(controls))
+        append(self.history["steps"], row | controls.model_dump())
         ends_epoch = batch == self.steps_per_epoch - 1
         if ends_epoch:
             scores = self.evaluate()
@@ -219,9 +210,14 @@ def make_oversampler(
     config: Phase2Config, dictionary: FeatureDictionary, projector: nn.Module
 ) -> Oversampler:
     """The oversampler that a config names, new, on the dictionary's device."""
-    if config.oversampler != "facog":
-        return ConvexNull(dictionary, config.oversampler)
     device = dictionary.features.device
+    references = References(
+        dictionary,
+        config.references == "fixed",
+        draws.generator(device, config.seed, "references"),
+    )
+    if config.oversampler != "facog":
+        return ConvexNull(references, config.oversampler)
     classes, width = dictionary.num_classes, dictionary.feature_dim
     generator: models.Generator | models.AttentionGenerator
     with draws.seeded(config.seed, "phase2", "weights"):
@@ -233,15 +229,13 @@ def make_oversampler(
             )
         discriminator = models.Discriminator(classes, width)
     return FACoG(
-        dictionary,
+        references,
         copy.deepcopy(projector).to(device),
         generator.to(device),
         discriminator.to(device),
         batch_size=config.batch_size,
         optimizer=config.optimizer,
         candidates=config.asc_candidates,
-        fixed=config.references == "fixed",
-        rng=draws.generator(device, config.seed, "references"),
     )
 
 

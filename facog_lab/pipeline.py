@@ -15,12 +15,12 @@ import functools
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from facog_lab import datasets, dictionary, metrics, models
 from facog_lab import phase1 as phase1_loop
 from facog_lab import phase2 as phase2_loop
-from facog_lab.config import Config, ConfigError, Device
+from facog_lab.config import ConfigError, Device
 from facog_lab.loop import Step
 from facog_lab.presets import Experiment
 from facog_lab.progress import Progress
@@ -109,7 +109,6 @@ def phase1(settings: Experiment, device: Device = "auto") -> Training[phase1_loo
     """Phase 1 of an experiment, as far as it has been made."""
     long_tailed = data(settings.data)
     loop = phase1_loop.Phase1(settings.phase1, long_tailed, device)
-    run = _run(long_tailed, "phase1", settings.phase1, long_tailed.fingerprint)
     record = {
         "data": settings.data.model_dump(mode="json"),
         "split_hash": long_tailed.split_hash,
@@ -118,18 +117,16 @@ def phase1(settings: Experiment, device: Device = "auto") -> Training[phase1_loo
         "class_counts": long_tailed.class_counts.tolist(),
         "parameters": models.parameter_count(loop.model),
     }
-    return Training(loop, run, f"Phase 1, {long_tailed.name}", record)
+    return Training(loop, run_of(settings, "phase1"), f"Phase 1, {long_tailed.name}", record)
 
 
 def features(settings: Experiment, device: Device = "auto") -> dictionary.FeatureDictionary:
     """The feature dictionary of an experiment, made if need be, phase 1 first."""
-    long_tailed = data(settings.data)
-    training = phase1(settings, device)
-    run = _run(long_tailed, "dictionary", settings.dictionary, training.run.key)
+    long_tailed, run = data(settings.data), run_of(settings, "dictionary")
     saved = run.load()
     if saved is not None:
         return dictionary.FeatureDictionary.from_tensors(saved.tensors, long_tailed.class_names)
-    trained = training.finish()
+    trained = phase1(settings, device).finish()
     started = time.monotonic()
     images = len(long_tailed.labels) * (1 + settings.dictionary.views)
     with Progress(images + len(long_tailed.test_labels), "Dictionary", unit="image") as progress:
@@ -145,14 +142,30 @@ def features(settings: Experiment, device: Device = "auto") -> dictionary.Featur
 
 def phase2(settings: Experiment, device: Device = "auto") -> Training[phase2_loop.Phase2]:
     """Phase 2 of an experiment, as far as it has been made; its upstream is made first."""
-    long_tailed = data(settings.data)
+    check_selection(settings)
     made = features(settings, device)
-    trained = phase1(settings, device)
-    upstream = _run(long_tailed, "dictionary", settings.dictionary, trained.run.key).key
-    loop = phase2_loop.Phase2(settings.phase2, made, trained.finish().model, device)
-    run = _run(long_tailed, "phase2", settings.phase2, upstream)
-    label = f"Phase 2, {settings.phase2.oversampler}"
-    return Training(loop, run, label, {"split_hash": long_tailed.split_hash})
+    return _phase2(settings, device, made, phase1(settings, device).finish().model)
+
+
+def check_selection(settings: Experiment) -> None:
+    """Says before anything is trained that phase 2 would have no class to generate.
+
+    Raises:
+        ConfigError: if `label_selection` does not suit the classes' sizes.
+    """
+    counts = data(settings.data).class_counts
+    phase2_loop.label_probabilities(counts, settings.phase2.label_selection)
+
+
+def run_of(settings: Experiment, stage: Literal["phase1", "dictionary", "phase2"]) -> Run:
+    """The folder of a stage's run, made or not: its key follows from all settings before it."""
+    long_tailed = data(settings.data)
+    run = Run(long_tailed.name, "phase1", settings.phase1, long_tailed.fingerprint)
+    if stage != "phase1":
+        run = Run(long_tailed.name, "dictionary", settings.dictionary, run.key)
+    if stage == "phase2":
+        run = Run(long_tailed.name, "phase2", settings.phase2, run.key)
+    return run
 
 
 class Result(NamedTuple):
@@ -190,13 +203,15 @@ def compare(
         raise ConfigError(
             f"protocol = {protocol!r}: {settings.data.dataset} has {list(protocols)}."
         )
+    check_selection(settings)
     chosen = protocols[protocol]
     made = features(settings, device)  # makes phase 1 if need be
     trained = phase1(settings, device)
-    untouched = phase2_loop.score(trained.finish().model.classifier, made, chosen)
+    model = trained.finish().model
+    untouched = phase2_loop.score(model.classifier, made, chosen)
     results = {"phase1": Result(untouched, None, trained.seconds)}
     for name in dict.fromkeys((settings.phase2.oversampler, *NULLS)):
-        training = phase2(with_oversampler(settings, name), device)
+        training = _phase2(with_oversampler(settings, name), device, made, model)
         loop = training.finish()
         last = loop.history["steps"]["entropy"][-loop.steps_per_epoch :]
         results[name] = Result(loop.evaluate(chosen), sum(last) / len(last), training.seconds)
@@ -215,5 +230,13 @@ def _shown(step: Step) -> dict[str, float]:
     return {k: v for k, v in step.figures.items() if step.ends_epoch and k in names}
 
 
-def _run(long_tailed: datasets.LongTailed, stage: str, config: Config, upstream: str) -> Run:
-    return Run(long_tailed.name, stage, config, upstream)
+def _phase2(
+    settings: Experiment,
+    device: Device,
+    made: dictionary.FeatureDictionary,
+    model: models.Phase1Model,
+) -> Training[phase2_loop.Phase2]:
+    loop = phase2_loop.Phase2(settings.phase2, made, model, device)
+    label = f"Phase 2, {settings.phase2.oversampler}"
+    record = {"split_hash": data(settings.data).split_hash}
+    return Training(loop, run_of(settings, "phase2"), label, record)

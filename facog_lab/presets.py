@@ -56,7 +56,8 @@ STAGES: dict[str, dict[str, tuple[Settings, Settings]]] = {
         "fashion_mnist": _CPU,
         "cifar10": _CPU,
         "cifar100": _CPU,
-        "folder": _CPU,
+        # One's own images are often few: small batches, so that an epoch has some steps.
+        "folder": ({**_CPU_PHASE1, "batch_size": 64, "lr": 0.1}, {"epochs": 100, "batch_size": 64}),
     },
     "paper": {
         "digits": _PAPER_100,
@@ -73,7 +74,7 @@ STAGES: dict[str, dict[str, tuple[Settings, Settings]]] = {
             },
             {"epochs": 10},
         ),
-        "folder": _PAPER_200,
+        "folder": _PAPER_100,
     },
 }
 # What "auto" stands for.
@@ -112,8 +113,8 @@ def experiment(
         seed: of every stage whose own seed is not set here.
 
     Raises:
-        ConfigError: for an unknown name or a value that is not allowed, and for a preset that a
-            data set does not have.
+        ConfigError: for an unknown name or a value that is not allowed, for a preset that a data
+            set does not have, and for a ratio beside a profile that has none.
     """
     wanted = data or {}
     # Checked alone first, so that a wrong name of a data set is reported as that.
@@ -128,8 +129,13 @@ def experiment(
         )
     for_phase1, for_phase2 = STAGES[name][family]
     usual = dict(DATA[family])
-    if "imbalance_ratio" in wanted:  # which the other profiles do not have
+    if "imbalance_ratio" in wanted:
         usual["profile"] = "exponential"
+        if wanted.get("profile", "exponential") != "exponential":
+            raise ConfigError(
+                f"imbalance_ratio = {wanted['imbalance_ratio']}: profile = {wanted['profile']!r} "
+                "has none to choose; leave one of the two out, or set profile to 'exponential'."
+            )
     seeded: Settings = {"seed": seed}
     return Experiment(
         data=DataConfig(**usual | wanted),

@@ -144,29 +144,30 @@ class Run:
                 f"{path} is of format {manifest['format']} and key {manifest['key']}; expected "
                 f"format {FORMAT} and key {self.key}. Remove the folder to make the run again."
             )
-        content = {name: self._read(name, facts) for name, facts in manifest["files"].items()}
-        kinds = {name.split("-")[0]: blob for name, blob in content.items()}
+        paths = [self._checked(name, facts) for name, facts in manifest["files"].items()]
+        kinds = {path.name.split("-")[0]: path for path in paths}
         return Saved(
-            tensors=safetensors.torch.load(kinds["state"]),
-            history=json.loads(kinds["history"]),
+            tensors=safetensors.torch.load_file(kinds["state"]),  # mapped, not read
+            history=json.loads(kinds["history"].read_bytes()),
             record=manifest["record"],
             complete=manifest["complete"],
         )
 
-    def _read(self, name: str, facts: dict[str, Any]) -> bytes:
+    def _checked(self, name: str, facts: dict[str, Any]) -> Path:
         path = self.folder / name
         try:
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
             raise StoreError(
                 f"{path} is missing. Remove the folder to make the run again."
             ) from None
-        if len(content) != facts["bytes"] or hashlib.sha256(content).hexdigest() != facts["sha256"]:
+        if path.stat().st_size != facts["bytes"] or sha256 != facts["sha256"]:
             raise StoreError(
                 f"{path} is damaged: its content is not what the manifest says. "
                 "Remove the folder to make the run again."
             )
-        return content
+        return path
 
 
 def pack(**parts: nn.Module | torch.optim.Optimizer) -> dict[str, Tensor]:

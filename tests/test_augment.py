@@ -117,12 +117,11 @@ def regular_one_by_one(images, recipe, index):
                 if u[1 + slot] < p:
                     amount = magnitude_of(name, level or 0, side, u[3 + slot] >= 0.5)
                     x = reference._apply_op(x, name, amount, NEAREST, None)
-        x = vision.normalize(x.float() / 255, MEAN[: len(x)], STD[: len(x)])
         if do.cutout:
             row, column = (int(u * side) for u in draw("cutout", 2))
             half = do.cutout // 2
             x[:, max(0, row - half) : row + half, max(0, column - half) : column + half] = 0
-        out.append(x)
+        out.append(vision.normalize(x.float() / 255, MEAN[: len(x)], STD[: len(x)]))
     return torch.stack(out)
 
 

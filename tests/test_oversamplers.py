@@ -3,6 +3,7 @@ import tiny
 import torch
 
 from facog_lab import draws
+from facog_lab.config import ConfigError
 from facog_lab.oversamplers import MAX_N_S, Controls, take_step
 from facog_lab.phase2 import Phase2Config, make_oversampler
 
@@ -21,8 +22,7 @@ VARIANTS = [
 
 
 def controls(**changes):
-    config = Phase2Config(**changes)
-    return Controls(**{name: getattr(config, name) for name in Controls.__dataclass_fields__})
+    return Controls(**changes)
 
 
 def made(variant, dictionary=None):
@@ -75,9 +75,8 @@ class TestEveryOversampler:
 
     def test_an_empty_request_and_a_class_of_one(self, variant, n_s):
         oversampler, dictionary = made(variant)
-        if not variant.get("generator_batch_norm"):
-            none = oversampler.generate(torch.empty(0, dtype=torch.int64), controls(), rng("a"))
-            assert none.features.shape == (0, 6)
+        none = oversampler.generate(torch.empty(0, dtype=torch.int64), controls(), rng("a"))
+        assert none.features.shape == (0, 6)
         alone = oversampler.generate(torch.full((4,), 4), controls(n_s=n_s), rng("a"))
         only = dictionary.features[dictionary.starts[4]]
         assert torch.allclose(alone.features, only.expand(4, 6), atol=1e-5)
@@ -126,6 +125,32 @@ def test_fixed_references_stay_and_fresh_ones_change():
         rows = [oversampler.generate(torch.zeros(6).long(), controls(), rng(k)).rows for k in "ab"]
         assert torch.equal(*rows) is same
         assert bool((rows[0] == rows[0][0]).all()) is same  # one set for the whole class
+
+
+def test_fixed_references_differ_as_far_as_the_class_has_features():
+    dictionary = tiny.dictionary((40, 12, 6, 3, 1))
+    for seed in range(20):
+        config = Phase2Config(references="fixed", seed=seed)
+        oversampler = make_oversampler(config, dictionary, tiny.model(dictionary).projector)
+        for n_s in (1, 5, 12, MAX_N_S):
+            rows = oversampler.generate(torch.arange(5), controls(n_s=n_s), rng("a")).rows
+            for row, size in zip(rows, (40, 12, 6, 3, 1), strict=True):
+                assert row.unique().numel() == min(n_s, size)
+
+
+def test_sampling_leaves_a_generator_with_batch_norm_as_it_was():
+    oversampler, _ = made({"generator_batch_norm": True})
+    oversampler.train_step(controls(), rng("t"))
+    before = {k: v.clone() for k, v in oversampler.state().items()}
+    one = oversampler.generate(torch.tensor([0]), controls(), rng("a"))
+    assert one.features.shape == (1, 6)
+    assert all(torch.equal(v, oversampler.state()[k]) for k, v in before.items())
+
+
+@pytest.mark.parametrize("changes", [{"n_s": 0}, {"n_s": 21}, {"temperature": 0.0}])
+def test_controls_are_checked(changes):
+    with pytest.raises(ConfigError, match=next(iter(changes))):
+        controls(**changes)
 
 
 def test_the_frozen_projector_lets_gradients_through_and_does_not_change():

@@ -5,7 +5,8 @@ import tiny
 import torch
 import torch.nn.functional as F
 
-from facog_lab import losses
+from facog_lab import losses, models
+from facog_lab.config import ConfigError
 from facog_lab.loop import TrainingError
 from facog_lab.phase1 import Phase1, Phase1Config, learning_rate
 
@@ -23,6 +24,24 @@ def config(**changes):
         "warmup_epochs": 1,
     }
     return Phase1Config(**base | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "millions", "dim"),
+    [({}, 0.46 + 0.033, 512), ({"width": 4}, 7.4, 256), ({"width": 8}, 29.5, 512),
+     ({"architecture": "resnet34"}, 21.3, 512), ({"feature_dim": 0}, 0.46, 64)],
+)  # fmt: skip
+def test_the_backbones_of_the_options(changes, millions, dim):
+    """Sizes of method and paper, reached through the settings that a person gives."""
+    backbone = Phase1(Phase1Config(**changes), tiny.long_tailed(side=32, channels=3)).model.backbone
+    assert models.parameter_count(backbone) / 1e6 == pytest.approx(millions, rel=0.01)
+    assert backbone.feature_dim == dim
+
+
+@pytest.mark.parametrize("changes", [{"width": 2}, {"feature_dim": 64}])
+def test_a_width_that_the_network_does_not_have(changes):
+    with pytest.raises(ConfigError, match="take resnet32"):
+        Phase1Config(architecture="resnet34", **changes)
 
 
 def test_the_schedule():

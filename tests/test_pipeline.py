@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -118,6 +119,17 @@ def test_compare_has_the_nulls_beside_facog(settings):
     assert 1.2 < results["dirichlet_weights"].entropy < 1.35
     for result in results.values():
         assert result.scores.acsa == pytest.approx(sum(result.scores.per_class) / 10)
+
+
+def test_balanced_data_is_refused_before_anything_is_trained(outputs):
+    even = experiment()
+    level = dataclasses.replace(pipeline.data(even.data), labels=torch.arange(10).repeat(5))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "data", lambda config: level)
+        for ask in (pipeline.phase2, pipeline.compare):
+            with pytest.raises(ConfigError, match="set it to 'uniform'"):
+                ask(even, "cpu")
+    assert not outputs.exists()
 
 
 def test_a_protocol_the_data_does_not_have(settings):

@@ -16,7 +16,7 @@ def test_every_preset_makes_valid_settings(preset, family):
 @pytest.mark.parametrize(
     ("dataset", "epochs"),
     [("cifar10", (160, 40)), ("cifar100", (160, 40)), ("mnist", (80, 20)),
-     ("fashion_mnist", (80, 20)), ("imagenet_lt", (90, 10))],
+     ("fashion_mnist", (80, 20)), ("imagenet_lt", (90, 10)), ("folder:x", (80, 20))],
 )  # fmt: skip
 def test_the_papers_settings(dataset, epochs):
     """§4.2, with the points that the paper leaves open as settled."""
@@ -32,7 +32,7 @@ def test_the_papers_settings(dataset, epochs):
     assert (second.label_selection, second.classifier_batches) == ("gamo", "mixed")
     wide = dataset == "imagenet_lt"
     assert first.architecture == ("resnext50" if wide else "resnet32")
-    assert first.feature_dim == (0 if wide else 512)
+    assert first.embedding_dim == (None if wide else 512)
     assert first.projection_dim == (1024 if wide else 128)
 
 
@@ -50,7 +50,8 @@ def test_a_ratio_asks_for_the_profile_that_has_one():
     assert experiment(data={"dataset": "mnist"}).data.profile == "gamo"
     asked = {"dataset": "mnist", "imbalance_ratio": 50}
     assert experiment(data=asked).data.profile == "exponential"
-    assert experiment(data=asked | {"profile": "gamo"}).data.profile == "gamo"
+    with pytest.raises(ConfigError, match="imbalance_ratio = 50: profile = 'gamo'"):
+        experiment(data=asked | {"profile": "gamo"})
 
 
 @pytest.mark.parametrize(
