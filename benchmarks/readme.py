@@ -48,10 +48,13 @@ def table(name: str) -> str:
     seeds = list(dict.fromkeys(row["seed"] for row in rows))
     machine = meta["gpu"] if meta["device"] == "cuda" else f"{meta['threads']} threads of a CPU"
     seconds = {m: statistics.mean(r["seconds"] for r in of[m, protocols[0]]) for m in METHODS}
+    over = f"Mean ± standard deviation over {len(seeds)} seeds, each with its own subset"
+    if len(seeds) == 1:
+        over = "One seed, so no spread"
     note = f" ({meta['note']})" if meta["note"] else ""
     lines.append("")
     lines.append(
-        f"Mean ± standard deviation over {len(seeds)} seeds, each with its own subset; percent. "
+        f"{over}; percent. "
         f"{rows[0]['parameters']:,} parameters; phase 1 took {seconds['phase1']:.0f} s and FACoG "
         f"{seconds['facog']:.0f} s on {machine}{note}, torch {meta['versions']['torch']}. "
         f"`{meta['command']}`"

@@ -98,6 +98,14 @@ def augmented_supervised_contrastive(
     Raises:
         ValueError: if shapes do not fit, the temperature is not above 0, or `candidates` is not
             one of the three.
+
+    Example:
+        >>> z = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # one generated embedding of each class
+        >>> real = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # and a real one in the same place
+        >>> labels = torch.tensor([0, 1])
+        >>> loss = augmented_supervised_contrastive(z, labels, real, labels, temperature=1.0)
+        >>> round(loss.item(), 4)  # log(e + 2) - 1: its own real one against two of the other class
+        0.5514
     """
     own_rows = torch.arange(len(generated), device=generated.device)
     real = real.detach()
@@ -125,13 +133,31 @@ def discriminator_adversarial(real_scores: Tensor, generated_scores: Tensor) -> 
 
     Args:
         real_scores: (B,), D's scores of real features.
-        generated_scores: (B,), D's scores of generated features.
+        generated_scores: (B',), D's scores of generated features.
+
+    Returns:
+        A scalar, at least 0; 0.5 if D cannot tell them apart and says 1/2 to all.
+
+    Example:
+        >>> discriminator_adversarial(torch.tensor([0.5]), torch.tensor([0.5])).item()
+        0.5
     """
     return (1 - real_scores).square().mean() + generated_scores.square().mean()
 
 
 def generator_adversarial(generated_scores: Tensor) -> Tensor:
-    """G's part of L_adv, Eq. 3: mean (1 - D(f̃))², to be minimised; the scores are (B,)."""
+    """G's part of L_adv, Eq. 3: mean (1 - D(f̃))², to be minimised.
+
+    Args:
+        generated_scores: (B,), D's scores of generated features.
+
+    Returns:
+        A scalar, at least 0.
+
+    Example:
+        >>> generator_adversarial(torch.tensor([1.0, 0.0])).item()
+        0.5
+    """
     return (1 - generated_scores).square().mean()
 
 
@@ -147,6 +173,10 @@ def effective_number_weights(class_counts: Tensor, effective_number_beta: float)
 
     Raises:
         ValueError: if a class is empty or b is out of range.
+
+    Example:
+        >>> effective_number_weights(torch.tensor([100, 1]), 0.9).tolist()
+        [0.1818..., 1.8181...]
     """
     if (class_counts < 1).any():
         empty = int((class_counts < 1).nonzero()[0])

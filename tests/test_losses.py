@@ -16,7 +16,9 @@ def batch(n=12, classes=4, width=5, seed=0):
 
 
 def test_docstring_examples():
-    assert doctest.testmod(losses, extraglobs={"torch": torch}).failed == 0
+    found = doctest.testmod(losses, extraglobs={"torch": torch}, optionflags=doctest.ELLIPSIS)
+    assert found.attempted >= 9
+    assert found.failed == 0
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -1,8 +1,10 @@
 import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
+from PIL import Image
 
 from facog_lab import pipeline
 from facog_lab.config import ConfigError
@@ -130,6 +132,35 @@ def test_balanced_data_is_refused_before_anything_is_trained(outputs):
             with pytest.raises(ConfigError, match="set it to 'uniform'"):
                 ask(even, "cpu")
     assert not outputs.exists()
+
+
+def test_ones_own_images_end_to_end(outputs, tmp_path):
+    """A folder of three classes of colour pictures, and a zip of it, which is the same data."""
+    root = tmp_path / "pets"
+    rng = torch.Generator().manual_seed(0)
+    for label, (name, count) in enumerate({"cat": 24, "dog": 9, "emu": 4}.items()):
+        for part, images in (("train", count), ("test", 5)):
+            (root / part / name).mkdir(parents=True)
+            for i in range(images):
+                noise = torch.randint(0, 80, (20, 24, 3), generator=rng, dtype=torch.uint8)
+                noise[..., label] += 120
+                Image.fromarray(noise.numpy()).save(root / part / name / f"{i}.png")
+    archive = shutil.make_archive(str(tmp_path / "zipped"), "zip", root)
+    results = []
+    for place in (root, archive):
+        own = experiment(
+            data={"dataset": f"folder:{place}", "image_size": 16},
+            phase1={"epochs": 6, "warmup_epochs": 1},
+            phase2={"epochs": 3},
+        )
+        data = pipeline.data(own.data)
+        assert data.class_counts.tolist() == [24, 9, 4]
+        assert data.class_names == ("cat", "dog", "emu")
+        assert data.images.shape == (37, 3, 16, 16)
+        results.append(pipeline.compare(own, "cpu"))
+    for method, result in results[0].items():
+        assert result.scores == results[1][method].scores
+    assert results[0]["facog"].scores.acsa > 0.5  # the colour gives the class away
 
 
 def test_a_protocol_the_data_does_not_have(settings):

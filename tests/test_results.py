@@ -1,6 +1,7 @@
 """The committed results are whole, and what the README says of them is what they say."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,10 @@ def test_the_readme_holds_the_tables_of_the_result_files():
     text = (Path(__file__).parents[1] / "README.md").read_text()
     assert "<!-- results: fashion_mnist_lt_cpu -->" in text
     assert readme.filled(text) == text
+
+
+def test_every_link_of_the_pages_leads_somewhere():
+    root = Path(__file__).parents[1]
+    for page in [*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("benchmarks/**/*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links {target}"
