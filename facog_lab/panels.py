@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from IPython.display import display
 
 from facog_lab.progress import is_live
+
+PLOTLY = "application/vnd.plotly.v1+json"
 
 
 class LiveFigure:
@@ -37,9 +40,10 @@ class LiveFigure:
         self._show()
 
     def _show(self) -> None:
-        figure = self.draw()
+        # A plotly figure shows itself anew at every display; only its bundle can be replaced.
+        bundle = {PLOTLY: json.loads(self.draw().to_json()), "text/plain": "a figure"}
         if self.handle is None:
-            self.handle = display(figure, display_id=True)
+            self.handle = display(bundle, raw=True, display_id=True)
         else:
-            self.handle.update(figure)
+            self.handle.update(bundle, raw=True)
         self.drawn_at = time.monotonic()
