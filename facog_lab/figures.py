@@ -30,6 +30,11 @@ MOST_POINTS = 2000  # of one curve
 SMOOTHED = 200  # points of a curve above which it is smoothed
 
 
+def widget(figure: go.Figure) -> go.FigureWidget:
+    """The same figure as a widget, whose traces can be changed while it is shown."""
+    return go.FigureWidget(figure)
+
+
 def class_counts(
     counts: ArrayLike,
     class_names: Sequence[str],

@@ -9,6 +9,7 @@ from typing import Any
 
 from IPython.display import display
 
+from facog_lab import figures
 from facog_lab.progress import is_live
 
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -17,9 +18,10 @@ PLOTLY = "application/vnd.plotly.v1+json"
 class LiveFigure:
     """A figure that is drawn again while a loop runs, and once at its end.
 
-    It updates one display in place, which works in every front end while the kernel is busy, and
-    leaves one figure in the saved notebook. Without a front end (papermill, nbconvert) nothing is
-    drawn before the end.
+    In a live notebook it is a FigureWidget, since JupyterLab does not redraw a plain plotly figure
+    that is updated; the data flow to it while the kernel is busy. At the end a plain figure takes
+    its place, so that the saved notebook holds that and no widget. Without a front end (papermill,
+    nbconvert) nothing is drawn before the end.
 
     Args:
         draw: makes the figure from what there is by now.
@@ -29,21 +31,37 @@ class LiveFigure:
     def __init__(self, draw: Callable[[], Any], seconds: float = 0.5) -> None:
         self.draw, self.seconds, self.drawn_at = draw, seconds, 0.0
         self.handle: Any = None
+        self.widget: Any = None
 
     def update(self) -> None:
         """Draws again if someone is looking and the last time is long enough ago."""
-        if is_live() and time.monotonic() - self.drawn_at > self.seconds:
-            self._show()
+        if not is_live() or time.monotonic() - self.drawn_at < self.seconds:
+            return
+        figure = self.draw()
+        if self.widget is not None and len(self.widget.data) == len(figure.data):
+            with self.widget.batch_update():
+                for shown, new in zip(self.widget.data, figure.data, strict=True):
+                    shown.x, shown.y = new.x, new.y
+        elif figure.data:  # the first time there is something to show
+            self._close()
+            self.widget = figures.widget(figure)
+            view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
+            self._show({"application/vnd.jupyter.widget-view+json": view})
+        self.drawn_at = time.monotonic()
 
     def finish(self) -> None:
-        """Draws the last state."""
-        self._show()
+        """Puts a plain figure of the last state in the widget's place."""
+        self._show({PLOTLY: json.loads(self.draw().to_json())})
+        self._close()
 
-    def _show(self) -> None:
-        # A plotly figure shows itself anew at every display; only its bundle can be replaced.
-        bundle = {PLOTLY: json.loads(self.draw().to_json()), "text/plain": "a figure"}
+    def _show(self, bundle: dict[str, Any]) -> None:
+        bundle["text/plain"] = "a figure"
         if self.handle is None:
             self.handle = display(bundle, raw=True, display_id=True)
         else:
             self.handle.update(bundle, raw=True)
-        self.drawn_at = time.monotonic()
+
+    def _close(self) -> None:
+        if self.widget is not None:
+            self.widget.close()
+            self.widget = None
