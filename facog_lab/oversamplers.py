@@ -130,8 +130,8 @@ class ConvexNull:
         if self.name == "uniform_weights":
             weights = torch.ones_like(weights)
         elif self.name == "random_oversampling":
-            weights = torch.zeros_like(weights)
-            weights[:, 0] = 1  # the slots are exchangeable, so the first one is a random one
+            # The largest of equal draws is in a random slot; fixed references keep their slots.
+            weights = F.one_hot(weights.argmax(1), controls.n_s).to(weights.dtype)
         weights = weights / weights.sum(1, keepdim=True)
         return mix(self.references.dictionary, rows, weights)
 

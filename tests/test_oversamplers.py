@@ -138,6 +138,15 @@ def test_fixed_references_differ_as_far_as_the_class_has_features():
                 assert row.unique().numel() == min(n_s, size)
 
 
+@pytest.mark.parametrize("references", ["fresh", "fixed"])
+def test_random_oversampling_repeats_every_reference_alike(references):
+    oversampler, _ = made({"oversampler": "random_oversampling", "references": references})
+    mixed = oversampler.generate(torch.zeros(4000, dtype=torch.int64), controls(), rng("a"))
+    assert mixed.weights.unique().tolist() == [0, 1]
+    counts = mixed.weights.sum(0)
+    assert ((counts - 800) ** 2 / 800).sum() < 18.5  # p = 0.001 at 4 degrees
+
+
 def test_sampling_leaves_a_generator_with_batch_norm_as_it_was():
     oversampler, _ = made({"generator_batch_norm": True})
     oversampler.train_step(controls(), rng("t"))
