@@ -14,7 +14,7 @@ names unescaped, so that a name could be code. Therefore `guard` looks at every 
 
 Names say where a value belongs:
 
-    preset, seed, device, protocol      to all stages, see `Common`
+    preset, seed, device, live, ...     to all stages, see `Common`
     dataset, imbalance_ratio, ...       to the data: fields of DataConfig
     phase1_epochs, dictionary_views     to that stage: a field of its config
     any other                           to the notebook's main stage, or to its `extra` config
@@ -40,6 +40,7 @@ from facog_lab.datasets import DataConfig
 from facog_lab.dictionary import DictionaryConfig
 from facog_lab.phase1 import Phase1Config
 from facog_lab.phase2 import Phase2Config
+from facog_lab.progress import Live
 
 Stage = Literal["data", "phase1", "dictionary", "phase2"]
 
@@ -65,6 +66,7 @@ class Common(Config):
     seed: int = Field(0, ge=0, lt=2**31, description="of every stage")
     device: Device = Field("auto", description="where to train")
     protocol: Literal["full", "gamo"] = Field("full", description="the test images")
+    live: Live = Field("auto", description="controls: where a person looks on, always, never")
 
     @field_validator("device")
     @classmethod
@@ -83,6 +85,7 @@ class Settings(presets.Experiment):
         seed: of every stage that has none of its own.
         device: where to train.
         protocol: the test protocol.
+        live: whether there are controls that answer to a hand, see progress.is_live.
         extra: the notebook's own settings, if `check` was given a config for them.
     """
 
@@ -90,6 +93,7 @@ class Settings(presets.Experiment):
     seed: int
     device: Device
     protocol: str
+    live: Live
     extra: Any = None
 
 
