@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -44,10 +45,11 @@ def pick_device(device: Device) -> torch.device:
     return torch.device(device)
 
 
-def append(table: dict[str, list[float]], row: dict[str, float]) -> None:
-    """Adds a row to a table of columns."""
-    for name, value in row.items():
-        table.setdefault(name, []).append(value)
+def append(table: dict[str, list[Any]], row: dict[str, Any]) -> None:
+    """Adds a row to a table of columns; what a row lacks is None in its column."""
+    rows = len(next(iter(table.values()), []))
+    for name in {**table, **row}:
+        table.setdefault(name, [None] * rows).append(row.get(name))
 
 
 def check_finite(figures: dict[str, float], phase: str, first: int, last: int) -> None:

@@ -13,29 +13,12 @@ from typing import Literal, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from facog_lab import losses, models, store
-from facog_lab.config import Config
+from facog_lab.controls import MAX_N_S, Controls, OversamplerName
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.metrics import weight_entropy
-
-MAX_N_S = 20  # the largest n_s of Fig. 5
-
-OversamplerName = Literal["facog", "random_oversampling", "uniform_weights", "dirichlet_weights"]
-
-
-class Controls(Config):
-    """What may change while phase 2 runs: a step reads it once."""
-
-    n_s: int = Field(5, ge=1, le=MAX_N_S, description="real features mixed into one, N_s")
-    lambda_adv: float = Field(1.0, ge=0, le=1000, description="weight of L_adv, Eq. 5")
-    lambda_asc: float = Field(0.1, ge=0, le=1000, description="weight of L_asc, Eq. 5")
-    temperature: float = Field(0.1, gt=0, le=100, description="τ of L_asc, Eq. 4")
-    lr_generator: float = Field(0.005, gt=0, le=100, description="learning rate of G")
-    lr_discriminator: float = Field(0.005, gt=0, le=100, description="learning rate of D")
-    lr_classifier: float = Field(0.005, gt=0, le=100, description="learning rate of f_cls")
 
 
 class References:
@@ -179,23 +162,43 @@ class FACoG:
 
     def discriminator_step(self, controls: Controls, rng: torch.Generator) -> dict[str, Tensor]:
         """One step of D on L_adv (Eq. 3), with f̃ detached."""
+        loss, scores = self.discriminator_loss(controls, rng)
+        if controls.train("d"):
+            take_step(self.discriminator_optimizer, loss, controls.lr_discriminator)
+        return {"loss_d": loss.detach()} | scores
+
+    def generator_step(self, controls: Controls, rng: torch.Generator) -> dict[str, Tensor]:
+        """One step of G on L_ph2 = λ_adv L_adv + λ_asc L_asc (Eq. 5)."""
+        adv, asc = self.generator_losses(controls, rng, training=controls.train("g"))
+        loss = controls.lambda_adv * adv + controls.lambda_asc * asc
+        if controls.train("g"):
+            take_step(self.generator_optimizer, loss, controls.lr_generator)
+        return {"loss_g": loss.detach(), "loss_adv": adv.detach(), "loss_asc": asc.detach()}
+
+    def discriminator_loss(
+        self, controls: Controls, rng: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """D's part of L_adv (Eq. 3) on a batch, and D's mean scores of real and generated."""
         labels, real = self._real_batch(rng)
         with torch.no_grad():
             fake = self.generate(labels, controls, rng).features
         real_scores = self.discriminator(real, labels)
         fake_scores = self.discriminator(fake, labels)
         loss = losses.discriminator_adversarial(real_scores, fake_scores)
-        take_step(self.discriminator_optimizer, loss, controls.lr_discriminator)
-        return {
-            "loss_d": loss.detach(),
+        return loss, {
             "score_real": real_scores.detach().mean(),
             "score_generated": fake_scores.detach().mean(),
         }
 
-    def generator_step(self, controls: Controls, rng: torch.Generator) -> dict[str, Tensor]:
-        """One step of G on L_ph2 = λ_adv L_adv + λ_asc L_asc (Eq. 5)."""
+    def generator_losses(
+        self, controls: Controls, rng: torch.Generator, training: bool
+    ) -> tuple[Tensor, Tensor]:
+        """G's part of L_adv (Eq. 3) and L_asc (Eq. 4) on a batch.
+
+        `training` says whether a batch norm in G learns from the batch.
+        """
         labels, real = self._real_batch(rng)
-        fake = self._mixed(labels, controls, rng, training=True)
+        fake = self._mixed(labels, controls, rng, training)
         adv = losses.generator_adversarial(self.discriminator(fake.features, labels))
         asc = losses.augmented_supervised_contrastive(
             F.normalize(self.projector(fake.features), dim=1),
@@ -205,9 +208,7 @@ class FACoG:
             controls.temperature,
             self.candidates,
         )
-        loss = controls.lambda_adv * adv + controls.lambda_asc * asc
-        take_step(self.generator_optimizer, loss, controls.lr_generator)
-        return {"loss_g": loss.detach(), "loss_adv": adv.detach(), "loss_asc": asc.detach()}
+        return adv, asc
 
     def generate(self, labels: Tensor, controls: Controls, rng: torch.Generator) -> Mix:
         """f̃ = Σ w_i f_i with w = G(noise | label), for (B,) labels."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -13,28 +13,24 @@ from torch import Tensor, nn
 
 from facog_lab import draws, metrics, models, store
 from facog_lab.config import ConfigError, Device
+from facog_lab.controls import MAX_N_S, Controls, LabelSelection, OversamplerName
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.loop import Step, append, check_finite, pick_device
 from facog_lab.oversamplers import (
-    MAX_N_S,
-    Controls,
     ConvexNull,
     FACoG,
+    Mix,
     Oversampler,
-    OversamplerName,
     References,
     figures_of,
     make_optimizer,
     take_step,
 )
 
-LabelSelection = Literal["gamo", "inverse", "uniform"]
-
 
 class Phase2Config(Controls):
     """Settings of phase 2; the defaults are the paper's. Controls may change while it runs."""
 
-    oversampler: OversamplerName = Field("facog", description="where w comes from")
     references: Literal["fresh", "fixed"] = Field(
         "fresh", description="n_s features drawn for every sample, or one set per class"
     )
@@ -48,10 +44,6 @@ class Phase2Config(Controls):
     asc_candidates: Literal["both", "real", "generated"] = Field(
         "both", description="what L_asc compares generated features with"
     )
-    label_selection: LabelSelection = Field(
-        "gamo", description="classes of generated features for the classifier: N_max - N_c, "
-        "1/N_c or uniform"
-    )  # fmt: skip
     classifier_batches: Literal["mixed", "literal"] = Field(
         "mixed", description="generated and real features, or generated alone"
     )
@@ -93,7 +85,8 @@ def label_probabilities(class_counts: Tensor, selection: LabelSelection) -> Tens
 class Phase2:
     """The phase-2 loop: an iterator; every `next` trains D, G and the classifier once.
 
-    `controls` may be replaced between steps (λ's, n_s, τ, learning rates); a step reads it once.
+    `controls` may be replaced between steps, by another thread too: a step reads it once, and
+    records it with its losses. An oversampler keeps what it learned while another is used.
     Randomness depends on (seed, step) alone and PyTorch's global generator is not touched. The
     classifier's draws do not depend on the oversampler, so all oversamplers are compared on the
     same labels, the same real batches and the same rows to mix.
@@ -106,7 +99,7 @@ class Phase2:
 
     Attributes:
         classifier: f_cls, fine-tuned.
-        oversampler: makes the features.
+        controls: what the next step will read.
         history: table "steps" with every loss, the entropy of w and the controls; table "epochs"
             with what the classifier scores on the full test set.
 
@@ -126,11 +119,11 @@ class Phase2:
         self.dictionary = dictionary.to(self.device)
         self.classifier = copy.deepcopy(model.classifier).to(self.device).requires_grad_(True)
         self.optimizer = make_optimizer(self.classifier, "sgd")
-        self.oversampler = make_oversampler(config, self.dictionary, model.projector)
-        self.probabilities = label_probabilities(
-            self.dictionary.class_counts, config.label_selection
-        )
-        self.controls = Controls(**{name: getattr(config, name) for name in Controls.model_fields})
+        self.projector = model.projector
+        self.controls = controls_of(config)
+        self._oversamplers: dict[OversamplerName, Oversampler] = {}
+        self._probabilities: dict[LabelSelection, Tensor] = {}
+        self.probabilities(config.label_selection)  # says now if there is no class to choose
         images = int(dictionary.class_counts.sum())
         self.steps_per_epoch = math.ceil(images / config.batch_size)
         self.total_steps = config.epochs * self.steps_per_epoch
@@ -144,7 +137,7 @@ class Phase2:
         if self.step >= self.total_steps:
             raise StopIteration
         controls, seed = self.controls, self.config.seed
-        figures = self.oversampler.train_step(
+        figures = self.oversampler_of(controls).train_step(
             controls, draws.generator(self.device, seed, "oversampler", self.step)
         )
         figures |= self.classifier_step(
@@ -170,20 +163,47 @@ class Phase2:
         The real ones are drawn from all rows alike, so head classes stay as frequent as they are.
         The paper's sentence, option "literal", has generated features alone.
         """
+        loss, generated = self.classifier_loss(controls, rng)
+        if controls.train("classifier"):
+            take_step(self.optimizer, loss, controls.lr_classifier)
+        return {"loss_cls": loss.detach()} | figures_of(generated)
+
+    def classifier_loss(self, controls: Controls, rng: torch.Generator) -> tuple[Tensor, Mix]:
+        """L_cls of a batch, and the features that were generated for it."""
         size = self.config.batch_size
-        labels = torch.multinomial(self.probabilities, size, replacement=True, generator=rng)
+        chances = self.probabilities(controls.label_selection)
+        labels = torch.multinomial(chances, size, replacement=True, generator=rng)
         real = torch.randint(
             len(self.dictionary.labels), (size,), generator=rng, device=self.device
         )
         with torch.no_grad():
-            generated = self.oversampler.generate(labels, controls, rng)
+            generated = self.oversampler_of(controls).generate(labels, controls, rng)
         features = generated.features
         if self.config.classifier_batches == "mixed":
             features = torch.cat([features, self.dictionary.features[real]])
             labels = torch.cat([labels, self.dictionary.labels[real]])
-        loss = F.cross_entropy(self.classifier(features), labels)
-        take_step(self.optimizer, loss, controls.lr_classifier)
-        return {"loss_cls": loss.detach()} | figures_of(generated)
+        return F.cross_entropy(self.classifier(features), labels), generated
+
+    @property
+    def oversampler(self) -> Oversampler:
+        """What makes features at present."""
+        return self.oversampler_of(self.controls)
+
+    def oversampler_of(self, controls: Controls) -> Oversampler:
+        """The oversampler that controls name, made when it is first asked for."""
+        name = controls.oversampler
+        if name not in self._oversamplers:
+            config = self.config.replace(oversampler=name)
+            made = make_oversampler(config, self.dictionary, self.projector)
+            self._oversamplers[name] = made
+        return self._oversamplers[name]
+
+    def probabilities(self, selection: LabelSelection) -> Tensor:
+        """(C,) how often each class is generated for the classifier, see label_probabilities."""
+        if selection not in self._probabilities:
+            counts = self.dictionary.class_counts
+            self._probabilities[selection] = label_probabilities(counts, selection)
+        return self._probabilities[selection]
 
     def evaluate(self, protocol: Tensor | None = None) -> metrics.Metrics:
         """What the classifier scores on the test features, all or those of a protocol."""
@@ -191,19 +211,29 @@ class Phase2:
 
     def state(self) -> dict[str, Tensor]:
         """What a later session needs to go on from here."""
-        oversampler = {f"oversampler.{k}": v for k, v in self.oversampler.state().items()}
-        own = store.pack(classifier=self.classifier, optimizer=self.optimizer)
-        return own | oversampler | {"step": torch.tensor(self.step)}
+        tensors = store.pack(classifier=self.classifier, optimizer=self.optimizer)
+        for name, oversampler in self._oversamplers.items():
+            tensors |= {f"{name}.{k}": v for k, v in oversampler.state().items()}
+        return tensors | {"step": torch.tensor(self.step)}
 
     def load_state(self, tensors: dict[str, Tensor], history: store.History) -> None:
         """Goes on from what `state` gave."""
         store.unpack(tensors, classifier=self.classifier, optimizer=self.optimizer)
-        prefix = "oversampler."
-        self.oversampler.load_state(
-            {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        )
+        for name in get_args(OversamplerName):
+            own = {
+                k.removeprefix(f"{name}."): v
+                for k, v in tensors.items()
+                if k.startswith(f"{name}.")
+            }
+            if own:
+                self.oversampler_of(self.controls.replace(oversampler=name)).load_state(own)
         self.step = int(tensors["step"])
         self.history = history
+
+
+def controls_of(config: Phase2Config) -> Controls:
+    """The controls that a run begins with."""
+    return Controls(**{name: getattr(config, name) for name in Controls.model_fields})
 
 
 def make_oversampler(

@@ -21,13 +21,14 @@ from facog_lab import datasets, dictionary, metrics, models
 from facog_lab import phase1 as phase1_loop
 from facog_lab import phase2 as phase2_loop
 from facog_lab.config import ConfigError, Device
+from facog_lab.controls import OversamplerName
 from facog_lab.loop import Step
 from facog_lab.presets import Experiment
 from facog_lab.progress import Progress
 from facog_lab.store import Run
 
 SECONDS_BETWEEN_SAVES = 5.0
-NULLS: tuple[phase2_loop.OversamplerName, ...] = (
+NULLS: tuple[OversamplerName, ...] = (
     "random_oversampling",
     "uniform_weights",
     "dirichlet_weights",
@@ -92,11 +93,18 @@ class Training(Generic[Loop]):
 
     def save(self, done: bool) -> None:
         """Writes the state; it must be at an epoch's end."""
-        record = self.record | {"seconds": self.seconds, "device": str(self.loop.device)}
-        if done and isinstance(self.loop, phase2_loop.Phase2):
-            record["metrics"] = asdict(self.loop.evaluate())
-        self.run.save(self.loop.state(), self.loop.history, record, done)
+        save(self.run, self.loop, self.record | {"seconds": self.seconds}, done)
         self.complete = done
+
+
+def save(
+    run: Run, loop: phase1_loop.Phase1 | phase2_loop.Phase2, record: dict[str, Any], done: bool
+) -> None:
+    """Writes a loop's state into a run's folder, with its scores if phase 2 is done."""
+    record = record | {"device": str(loop.device)}
+    if done and isinstance(loop, phase2_loop.Phase2):
+        record["metrics"] = asdict(loop.evaluate())
+    run.save(loop.state(), loop.history, record, done)
 
 
 @functools.lru_cache(maxsize=4)
@@ -218,7 +226,7 @@ def compare(
     return results
 
 
-def with_oversampler(settings: Experiment, name: phase2_loop.OversamplerName) -> Experiment:
+def with_oversampler(settings: Experiment, name: OversamplerName) -> Experiment:
     """The same experiment with another oversampler in phase 2."""
     changed = settings.phase2.replace(oversampler=name)
     return Experiment(settings.data, settings.phase1, settings.dictionary, changed)

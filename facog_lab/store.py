@@ -26,8 +26,9 @@ import facog_lab
 from facog_lab.config import Config, digest
 
 FORMAT = 1
-# What happened while a run was made, as columns: history["epochs"]["loss"][3].
-History = dict[str, dict[str, list[float]]]
+# What happened while a run was made, as columns: history["epochs"]["loss"][3]. Numbers, names of
+# options, and None where there was nothing to measure.
+History = dict[str, dict[str, list[Any]]]
 
 
 class StoreError(RuntimeError):
@@ -75,13 +76,16 @@ class Run:
         stage: "phase1", "dictionary" or "phase2".
         config: the stage's settings.
         upstream: the key of the run it is built on, or the data's fingerprint.
+        name: of the folder, where the settings do not say all about the run; its key when None.
     """
 
-    def __init__(self, dataset: str, stage: str, config: Config, upstream: str) -> None:
+    def __init__(
+        self, dataset: str, stage: str, config: Config, upstream: str, name: str | None = None
+    ) -> None:
         self.stage, self.config, self.upstream = stage, config, upstream
         self.key = run_key(config, upstream)
         safe_name = re.sub(r"[^\w.-]+", "-", dataset).strip("-.") or "data"
-        self.folder = outputs_root() / safe_name / stage / self.key
+        self.folder = outputs_root() / safe_name / stage / (name or self.key)
 
     def save(
         self, tensors: Mapping[str, Tensor], history: History, record: dict[str, Any], done: bool
@@ -90,7 +94,7 @@ class Run:
 
         Args:
             tensors: the state, by name.
-            history: columns of finite or infinite numbers.
+            history: columns of numbers, texts and None.
             record: what to say about the run, as JSON values.
             done: False for a state to resume from.
         """
@@ -132,13 +136,7 @@ class Run:
         path = self.folder / "manifest.json"
         if not path.exists():
             return None
-        try:
-            manifest = json.loads(path.read_bytes())
-            whole = manifest.pop("digest") == digest(manifest)
-        except (ValueError, KeyError, AttributeError, UnicodeDecodeError):
-            whole = False
-        if not whole:
-            raise StoreError(f"{path} is damaged. Remove the folder to make the run again.")
+        manifest = read_manifest(path)
         if manifest["format"] != FORMAT or manifest["key"] != self.key:
             raise StoreError(
                 f"{path} is of format {manifest['format']} and key {manifest['key']}; expected "
@@ -168,6 +166,22 @@ class Run:
                 "Remove the folder to make the run again."
             )
         return path
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """What a manifest says.
+
+    Raises:
+        StoreError: naming the file, if it was changed since it was written.
+    """
+    try:
+        manifest = json.loads(path.read_bytes())
+        whole = manifest.pop("digest") == digest(manifest)
+    except (ValueError, KeyError, AttributeError, UnicodeDecodeError):
+        whole = False
+    if not whole:
+        raise StoreError(f"{path} is damaged. Remove the folder to make the run again.")
+    return manifest
 
 
 def pack(**parts: nn.Module | torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ CORE_NEEDS = {"torch", "torchvision", "numpy", "pydantic", "safetensors"}
 CORE = {
     *("config", "draws", "datasets", "sources", "files", "images", "augment", "autoaugment"),
     *("models", "losses", "loop", "phase1", "dictionary", "oversamplers", "phase2", "metrics"),
-    *("store", "presets", "progress", "pipeline"),
+    *("store", "presets", "progress", "pipeline", "controls", "steering"),
 }
 WORKBENCH = {"demo", "embedding", "figures", "panels", "parameters", "pictures", "theme"}
 

@@ -4,7 +4,8 @@ import torch
 
 from facog_lab import draws
 from facog_lab.config import ConfigError
-from facog_lab.oversamplers import MAX_N_S, Controls, take_step
+from facog_lab.controls import MAX_N_S, Controls
+from facog_lab.oversamplers import take_step
 from facog_lab.phase2 import Phase2Config, make_oversampler
 
 EVERY = ["facog", "random_oversampling", "uniform_weights", "dirichlet_weights"]

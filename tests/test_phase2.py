@@ -100,7 +100,9 @@ def test_oversamplers_are_compared_on_the_same_draws(references):
     def draw_of(name):
         trained = loop(oversampler=name, references=references)
         rng = draws.generator("cpu", 0, "classifier", 0)
-        labels = torch.multinomial(trained.probabilities, 16, replacement=True, generator=rng)
+        labels = torch.multinomial(
+            trained.probabilities("gamo"), 16, replacement=True, generator=rng
+        )
         torch.randint(73, (16,), generator=rng)
         return trained.oversampler.generate(labels, trained.controls, rng).rows
 

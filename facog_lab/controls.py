@@ -1,0 +1,46 @@
+"""What may change while phase 2 runs: one small frozen config that every step reads once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from facog_lab.config import Config
+
+MAX_N_S = 20  # the largest n_s of Fig. 5
+
+OversamplerName = Literal["facog", "random_oversampling", "uniform_weights", "dirichlet_weights"]
+LabelSelection = Literal["gamo", "inverse", "uniform"]
+Trained = Literal["all", "d_and_g", "d", "g", "classifier"]
+PARTS: dict[Trained, tuple[str, ...]] = {
+    "all": ("d", "g", "classifier"),
+    "d_and_g": ("d", "g"),
+    "d": ("d",),
+    "g": ("g",),
+    "classifier": ("classifier",),
+}
+
+
+class Controls(Config):
+    """What may change while phase 2 runs: a step reads it once."""
+
+    n_s: int = Field(5, ge=1, le=MAX_N_S, description="real features mixed into one, N_s")
+    lambda_adv: float = Field(1.0, ge=0, le=1000, description="weight of L_adv, Eq. 5")
+    lambda_asc: float = Field(0.1, ge=0, le=1000, description="weight of L_asc, Eq. 5")
+    temperature: float = Field(0.1, gt=0, le=100, description="τ of L_asc, Eq. 4")
+    lr_generator: float = Field(0.005, gt=0, le=100, description="learning rate of G")
+    lr_discriminator: float = Field(0.005, gt=0, le=100, description="learning rate of D")
+    lr_classifier: float = Field(0.005, gt=0, le=100, description="learning rate of f_cls")
+    oversampler: OversamplerName = Field("facog", description="where w comes from")
+    label_selection: LabelSelection = Field(
+        "gamo", description="classes of generated features for the classifier: N_max - N_c, "
+        "1/N_c or uniform"
+    )  # fmt: skip
+    trains: Trained = Field(
+        "all", description="what a step changes; the other losses are measured all the same"
+    )
+
+    def train(self, part: str) -> bool:
+        """Whether a step changes "d", "g" or "classifier"."""
+        return part in PARTS[self.trains]

@@ -1,0 +1,290 @@
+"""A phase 2 that is steered: what was changed when, the same run again, other ways on from a step.
+
+Every step records the controls that it read, so a history says all about a run that a hand steered:
+
+    python -m facog_lab.steering outputs/digits/steered/2026-11-23_14-15-03
+
+takes it again without a front end and says whether it came out the same, to the last byte.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from facog_lab import pipeline, store
+from facog_lab.config import ConfigError, Device, unknown
+from facog_lab.controls import Controls
+from facog_lab.datasets import DataConfig
+from facog_lab.dictionary import DictionaryConfig
+from facog_lab.loop import Step
+from facog_lab.phase1 import Phase1Config
+from facog_lab.phase2 import Phase2, Phase2Config, controls_of
+from facog_lab.presets import Experiment
+from facog_lab.progress import Progress
+
+CONFIGS = {
+    "data": DataConfig,
+    "phase1": Phase1Config,
+    "dictionary": DictionaryConfig,
+    "phase2": Phase2Config,
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A control that was changed.
+
+    Attributes:
+        step: the first step that used the new value, from 1.
+        control: its name, a field of Controls.
+        old: the value before.
+        new: the value from this step on.
+    """
+
+    step: int
+    control: str
+    old: Any
+    new: Any
+
+
+def changes(steps: Mapping[str, Sequence[Any]], start: Controls) -> list[Change]:
+    """What was changed in a run, in the order of the steps.
+
+    Args:
+        steps: the table "steps" of its history.
+        start: the controls of its config; what differs at the first step was changed before it.
+    """
+    found = []
+    for name, old in start.model_dump().items():
+        for step, new in enumerate(steps.get(name, []), 1):
+            if new != old:
+                found.append(Change(step, name, old, new))
+                old = new
+    return sorted(found, key=lambda change: change.step)
+
+
+def controls_at(steps: Mapping[str, Sequence[Any]], step: int) -> Controls:
+    """The controls that a step read, counted from 1."""
+    return Controls(**{name: steps[name][step - 1] for name in Controls.model_fields})
+
+
+def replay(loop: Phase2, steps: Mapping[str, Sequence[Any]], until: int) -> Iterator[Step]:
+    """Takes the steps of a recorded run again, each with the controls that it had.
+
+    Args:
+        loop: at its first step, of the same config, dictionary and model.
+        steps: the table "steps" of the recorded history.
+        until: the last step to take.
+    """
+    for step in range(loop.step + 1, until + 1):
+        loop.controls = controls_at(steps, step)
+        yield next(loop)
+
+
+class Steered:
+    """A phase 2 from its first step, whose controls may change between steps, and its folder.
+
+    It is an iterator of steps, like the loop that it drives. A run whose controls were changed is
+    kept under ``outputs/<data set>/steered/``, by the time of its first save; the run without a
+    change is the one that `pipeline.phase2` makes, and is kept there once it is done.
+
+    Args:
+        settings: the experiment; what is upstream of phase 2 is made if need be.
+        device: where to train.
+
+    Attributes:
+        loop: the loop.
+        phase1_scores: of the classifier before phase 2.
+        folder: where the steered run is kept; None before its first save.
+        seconds: spent in steps.
+    """
+
+    def __init__(self, settings: Experiment, device: Device = "auto") -> None:
+        self.settings, self.device = settings, device
+        self.reset()
+        self.phase1_scores = self.loop.evaluate()
+
+    def reset(self) -> None:
+        """Back to before the first step, with the controls of the config."""
+        self.loop = start(self.settings, self.device)
+        self.folder: Path | None = None
+        self.seconds, self._saved = 0.0, (0, time.monotonic())  # step and time of the last save
+
+    @property
+    def changes(self) -> list[Change]:
+        """What was changed so far."""
+        return changes(self.loop.history["steps"], controls_of(self.settings.phase2))
+
+    def __iter__(self) -> Steered:
+        return self
+
+    def __next__(self) -> Step:
+        started = time.monotonic()
+        step = next(self.loop)
+        self.seconds += time.monotonic() - started
+        if step.step == self.loop.total_steps or (
+            step.ends_epoch and started - self._saved[1] > pipeline.SECONDS_BETWEEN_SAVES
+        ):
+            self.save()
+        return step
+
+    def save(self) -> None:
+        """Keeps what there is, if a control was changed or the run is done, and it is new."""
+        loop = self.loop
+        done, steered = loop.step == loop.total_steps, bool(self.changes)
+        if loop.step == self._saved[0] or not (done or steered):
+            return
+        plain = pipeline.run_of(self.settings, "phase2")
+        long_tailed = pipeline.data(self.settings.data)
+        record = {"split_hash": long_tailed.split_hash, "seconds": self.seconds}
+        if steered:
+            record["experiment"] = {
+                stage: getattr(self.settings, stage).model_dump(mode="json") for stage in CONFIGS
+            }
+            name = self.folder.name if self.folder else _unused_name(plain.folder.parents[1])
+            run = store.Run(long_tailed.name, "steered", self.settings.phase2, plain.upstream, name)
+            pipeline.save(run, loop, record, done)
+            self.folder = run.folder
+        elif not ((before := plain.load()) and before.complete):
+            pipeline.save(plain, loop, record, done)
+        self._saved = (loop.step, time.monotonic())
+
+
+def start(settings: Experiment, device: Device = "auto") -> Phase2:
+    """The phase 2 of an experiment before its first step, whatever is saved of it."""
+    made = pipeline.features(settings, device)
+    model = pipeline.phase1(settings, device).finish().model
+    return Phase2(settings.phase2, made, model, device)
+
+
+def fork(
+    settings: Experiment,
+    steps: Mapping[str, Sequence[Any]],
+    at: int,
+    branches: Mapping[str, Mapping[str, Any]],
+    length: int | None = None,
+    device: Device = "auto",
+) -> dict[str, Phase2]:
+    """Goes on from a recorded step in several ways.
+
+    Args:
+        settings: the experiment that the history is of.
+        steps: the table "steps" of its history.
+        at: the last step that the branches share; it is reached again by a replay.
+        branches: for each branch its changes of the controls of that step; none for {}.
+        length: steps of a branch; to the end of phase 2 when None.
+        device: where to train.
+
+    Returns:
+        For each branch its loop, whose history holds the shared steps, too.
+
+    Raises:
+        ConfigError: if the step was not recorded or is the last, or a control does not exist or has
+            a bad value; before any step is taken.
+    """
+    recorded, loop = len(steps["n_s"]), start(settings, device)
+    last = min(recorded, loop.total_steps - 1)
+    if not 1 <= at <= last:
+        raise ConfigError(
+            f"at = {at}: {recorded} steps are recorded of {loop.total_steps}, so a fork can start "
+            f"at 1 to {last}."
+        )
+    if wrong := {k for changed in branches.values() for k in changed} - set(Controls.model_fields):
+        raise ConfigError(unknown(min(wrong), Controls.model_fields))
+    controls = controls_at(steps, at)
+    steered = {name: controls.replace(**changed) for name, changed in branches.items()}
+    end = loop.total_steps if length is None else min(loop.total_steps, at + length)
+    loops = {}
+    with Progress(at + len(branches) * (end - at), "Fork", unit="step") as progress:
+        for _ in replay(loop, steps, at):
+            progress.update()
+        for name, control in steered.items():
+            branch = start(settings, device)
+            tensors = {k: tensor.clone() for k, tensor in loop.state().items()}
+            branch.load_state(tensors, copy.deepcopy(loop.history))
+            branch.controls = control
+            while branch.step < end:
+                next(branch)
+                progress.update()
+            loops[name] = branch
+    return loops
+
+
+def repeat(folder: Path | str, device: Device = "auto") -> Phase2:
+    """Takes a steered run again from its history alone.
+
+    Args:
+        folder: of the run, ``outputs/<data set>/steered/<name>``.
+        device: where to train.
+
+    Returns:
+        The loop, after the run's last step.
+
+    Raises:
+        store.StoreError: if the folder holds no steered run, or the run came out otherwise; bytes
+            are the same on the same machine, versions and number of threads.
+    """
+    folder = Path(folder).resolve()
+    if not (folder / "manifest.json").is_file():
+        raise store.StoreError(f"{folder} holds no manifest.json: name a folder below steered/.")
+    record = store.read_manifest(folder / "manifest.json")["record"]
+    if "experiment" not in record:
+        raise store.StoreError(f"{folder} is no steered run: name a folder below steered/.")
+    settings = Experiment(**{k: CONFIGS[k](**v) for k, v in record["experiment"].items()})
+    upstream = pipeline.run_of(settings, "phase2").upstream
+    name = pipeline.data(settings.data).name
+    run = store.Run(name, "steered", settings.phase2, upstream, folder.name)
+    run.folder = folder
+    saved, loop = run.load(), start(settings, device)
+    assert saved is not None  # its manifest was just read
+    table = saved.history["steps"]
+    with Progress(len(table["n_s"]), f"Replay of {folder.name}", unit="step") as progress:
+        for _ in replay(loop, table, len(table["n_s"])):
+            progress.update()
+    made = {name: tensor.cpu() for name, tensor in loop.state().items()}
+    differing = [
+        name for name in saved.tensors.keys() | made.keys()
+        if name not in made or not torch.equal(saved.tensors.get(name, torch.empty(0)), made[name])
+    ]  # fmt: skip
+    if differing or loop.history != saved.history:
+        raise store.StoreError(
+            f"{folder} came out otherwise: {min(differing, default='the history')} differs. It was "
+            f"made on {record['device']} with {record['environment']}; here: {store.environment()}."
+        )
+    return loop
+
+
+def _unused_name(outputs: Path) -> str:
+    """The time, with a number behind it if that is taken."""
+    now = time.strftime("%Y-%m-%d_%H-%M-%S")
+    names = (now, *(f"{now}-{i}" for i in range(2, 1000)))
+    return next(name for name in names if not (outputs / "steered" / name).exists())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Replays the steered runs whose folders are named; 1 if one came out otherwise."""
+    folders = sys.argv[1:] if arguments is None else arguments
+    if not folders:
+        print("usage: python -m facog_lab.steering FOLDER ...  (outputs/<data set>/steered/<name>)")
+        return 2
+    try:
+        for folder in folders:
+            loop = repeat(folder)
+            scores = loop.evaluate()
+            print(f"{folder}: {loop.step} steps, the same bytes; ACSA {scores.acsa:.4f}")
+    except (store.StoreError, ConfigError) as error:
+        print(error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
