@@ -22,7 +22,8 @@ class Metrics:
         many: mean recall of classes with more than 100 training images, None if there is none.
         medium: the same for 20 to 100.
         few: the same for fewer than 20.
-        tail20: mean recall of the rarest fifth of the classes (Fig. 3).
+        tail20: mean recall of the rarest fifth of the classes (Fig. 3): their ACSA.
+        tail20_gm: geometric mean of the same.
         per_class: recall of each class.
     """
 
@@ -33,6 +34,7 @@ class Metrics:
     medium: float | None
     few: float | None
     tail20: float
+    tail20_gm: float
     per_class: tuple[float, ...]
 
 
@@ -58,14 +60,16 @@ def evaluate(predictions: Tensor, labels: Tensor, class_counts: Tensor) -> Metri
     right = labels.cpu()[predictions.cpu() == labels.cpu()]
     recall = torch.bincount(right, minlength=num_classes).double() / totals
     counts = class_counts.cpu()
+    tail = recall[rarest_classes(counts)]
     return Metrics(
         acsa=recall.mean().item(),
-        gm=math.exp(recall.log().mean().item()),  # log 0 is -inf, and exp(-inf) is 0
+        gm=_geometric_mean(recall),
         top1=len(right) / len(labels),
         many=_mean(recall[counts > MANY_ABOVE]),
         medium=_mean(recall[(counts <= MANY_ABOVE) & (counts >= FEW_BELOW)]),
         few=_mean(recall[counts < FEW_BELOW]),
-        tail20=recall[rarest_classes(counts)].mean().item(),
+        tail20=tail.mean().item(),
+        tail20_gm=_geometric_mean(tail),
         per_class=tuple(recall.tolist()),
     )
 
@@ -88,6 +92,10 @@ def weight_entropy(weights: Tensor) -> Tensor:
 def dirichlet_entropy(n_s: int) -> float:
     """Mean entropy, in nats, of weights drawn from Dirichlet(1) over n_s: H_{n_s} - 1."""
     return sum(1 / k for k in range(2, n_s + 1))
+
+
+def _geometric_mean(values: Tensor) -> float:
+    return math.exp(values.log().mean().item())  # log 0 is -inf, and exp(-inf) is 0
 
 
 def _mean(values: Tensor) -> float | None:

@@ -27,6 +27,8 @@ from facog_lab.oversamplers import (
     take_step,
 )
 
+SCORED = ("acsa", "gm", "tail20", "tail20_gm")  # what the history has of every epoch
+
 
 class Phase2Config(Controls):
     """Settings of phase 2; the defaults are the paper's. Controls may change while it runs."""
@@ -100,6 +102,7 @@ class Phase2:
     Attributes:
         classifier: f_cls, fine-tuned.
         controls: what the next step will read.
+        scores: of the classifier at the end of the last epoch.
         history: table "steps" with every loss, the entropy of w and the controls; table "epochs"
             with what the classifier scores on the full test set.
 
@@ -128,6 +131,7 @@ class Phase2:
         self.steps_per_epoch = math.ceil(images / config.batch_size)
         self.total_steps = config.epochs * self.steps_per_epoch
         self.step = 0
+        self.scores = self.evaluate()
         self.history: store.History = {"steps": {}, "epochs": {}}
 
     def __iter__(self) -> Phase2:
@@ -150,11 +154,9 @@ class Phase2:
         append(self.history["steps"], row | controls.model_dump())
         ends_epoch = batch == self.steps_per_epoch - 1
         if ends_epoch:
-            scores = self.evaluate()
-            append(
-                self.history["epochs"],
-                {"step": self.step, "acsa": scores.acsa, "gm": scores.gm, "tail20": scores.tail20},
-            )
+            self.scores = self.evaluate()
+            scored = {name: getattr(self.scores, name) for name in SCORED}
+            append(self.history["epochs"], {"step": self.step} | scored)
         return Step(self.step, epoch, ends_epoch, row)
 
     def classifier_step(self, controls: Controls, rng: torch.Generator) -> dict[str, Tensor]:
@@ -228,6 +230,7 @@ class Phase2:
             if own:
                 self.oversampler_of(self.controls.replace(oversampler=name)).load_state(own)
         self.step = int(tensors["step"])
+        self.scores = self.evaluate()
         self.history = history
 
 

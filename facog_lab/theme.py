@@ -33,11 +33,15 @@ LARGEST = 64  # pixels of an image's side on a sheet; larger images are averaged
 LABELS = {
     "loss": "total", "ce": "cross-entropy", "sc": "contrastive (L_sc)", "lr": "learning rate",
     "train_top1": "top-1", "train_acsa": "ACSA", "acsa": "ACSA", "gm": "GM", "top1": "top-1",
-    "tail20": "rarest 20%", "loss_d": "D, adversarial", "loss_g": "G, total",
+    "tail20": "ACSA, rarest 20%", "tail20_gm": "GM, rarest 20%",
+    "loss_d": "D, adversarial", "loss_g": "G, total",
     "loss_adv": "G, adversarial (L_adv)", "loss_asc": "G, contrastive (L_asc)",
     "loss_cls": "classifier, cross-entropy", "score_real": "D of real features",
     "score_generated": "D of generated features", "entropy": "entropy of w",
-    "max_weight": "largest weight", "phase1": "Phase 1 alone", "facog": "FACoG",
+    "max_weight": "largest weight", "lambda_adv": "λ_adv", "lambda_asc": "λ_asc", "n_s": "n_s",
+    "temperature": "τ", "lr_generator": "lr of G", "lr_discriminator": "lr of D",
+    "lr_classifier": "lr of classifier", "label_selection": "label selection",
+    "trains": "a step trains", "phase1": "Phase 1 alone", "facog": "FACoG",
     "random_oversampling": "Random oversampling", "uniform_weights": "Uniform w",
     "dirichlet_weights": "Dirichlet(1) w",
 }  # fmt: skip

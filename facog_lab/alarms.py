@@ -1,0 +1,69 @@
+"""What a teacher would call out while phase 2 trains, in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from facog_lab.dictionary import FeatureDictionary
+
+WINDOW = 25  # last steps that an alarm looks at
+ONE_HOT, MEAN = 0.1, 0.98  # of log n_s: entropy of w below the one, above the other
+WINS = 0.9  # D's mean score of real features above it, and of generated ones below 1 - WINS
+ASTRAY = 0.1  # share of generated features whose nearest real one is of another class
+
+
+def alarms(steps: Mapping[str, Sequence[Any]], nearest: Tensor, labels: Tensor) -> list[str]:
+    """What is wrong at the end of a history.
+
+    Args:
+        steps: the table "steps" of a history of phase 2.
+        nearest: (M,) classes of the real features that are nearest to some generated ones.
+        labels: (M,) the classes that these were generated for.
+
+    Returns:
+        A sentence for each alarm: w has collapsed to one feature or to the mean, D always wins,
+        generated features leave their class.
+    """
+    recent = {name: column[-WINDOW:] for name, column in steps.items()}
+    said = []
+    if recent and set(recent["oversampler"]) == {"facog"}:
+        if len(set(recent["n_s"])) == 1 and (n_s := recent["n_s"][0]) > 1:
+            share = _mean(recent["entropy"]) / math.log(n_s)
+            if share < ONE_HOT:
+                said.append(
+                    f"w has collapsed to one feature: of {n_s} features one has the weight "
+                    f"{_mean(recent['max_weight']):.2f}. G repeats real features, as random "
+                    "oversampling does."
+                )
+            elif share > MEAN:
+                said.append(
+                    f"w is the mean: all {n_s} features weigh alike (entropy {share:.0%} of "
+                    "log n_s). G makes what uniform weights make."
+                )
+        real, generated = _mean(recent["score_real"]), _mean(recent["score_generated"])
+        if real > WINS and generated < 1 - WINS:
+            said.append(
+                f"D always wins: it scores real features {real:.2f} and generated ones "
+                f"{generated:.2f}. Train G faster or D slower."
+            )
+    astray = nearest != labels
+    if len(labels) and (share := astray.float().mean().item()) > ASTRAY:
+        said.append(
+            f"Generated features leave their class: {share:.0%} of them have their nearest real "
+            "feature in another one."
+        )
+    return said
+
+
+def nearest_classes(features: Tensor, dictionary: FeatureDictionary) -> Tensor:
+    """(M,) the classes of the real features that are nearest (Euclidean) to (M, D) features."""
+    return dictionary.labels[torch.cdist(features, dictionary.features).argmin(1)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
