@@ -6,16 +6,19 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY = PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab check format clean
+.PHONY: help demo test test-browser lab check format clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: .venv/installed ## notebooks 00 to 04 headless on digits, pages in outputs/index.html
 	$(BIN)/python -m facog_lab.demo
 
 test: .venv/installed ## all tests; ARGS="-k losses" chooses some
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+test-browser: .venv/browser ## JupyterLab in a real Chromium; screenshots in outputs/browser
+	$(BIN)/pytest tests/browser $(ARGS)
 
 lab: .venv/installed ## JupyterLab at the notebooks
 	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks
@@ -31,6 +34,10 @@ format: .venv/installed ## formats code and notebooks
 
 clean: ## removes .venv, caches and the demo's pages; runs and data stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache outputs/demo outputs/index.html
+
+.venv/browser: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
+	@touch $@
 
 # The stamp is older than pyproject.toml when the list of dependencies may have changed.
 .venv/installed: pyproject.toml

@@ -1,0 +1,39 @@
+"""The five notebooks in JupyterLab, as a person opens and runs them."""
+
+import pytest
+from lab import PLOTLY
+
+STEMS = ("00_lt_datasets", "01_phase1", "02_dictionary", "03_phase2", "04_embeddings")
+MOST_BYTES = 1_000_000  # of a notebook that is saved with its widgets
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_runs_and_draws_every_figure(notebook, stem):
+    opened = notebook(stem)
+    opened.run_all()
+    outputs = opened.outputs()
+    assert [o["text"] for o in outputs if o.get("name") == "stderr"] == []
+    drawn = 0
+    for drawn, _ in enumerate(opened.figures(), start=1):
+        opened.screenshot(f"{stem}-{drawn}")
+    assert drawn >= max(2, sum(PLOTLY in o.get("data", {}) for o in outputs))
+    assert opened.save() < MOST_BYTES
+
+
+@pytest.fixture
+def dark(lab):
+    lab.set("themes", theme="JupyterLab Dark")
+    yield
+    lab.set("themes", theme="JupyterLab Light")
+
+
+@pytest.mark.usefixtures("dark")
+def test_figures_suit_a_dark_theme(notebook):
+    """Whether they can be read is for a person to see, in the screenshots."""
+    opened = notebook("03_phase2")
+    opened.page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
+    opened.run_all()
+    for k, graph in enumerate(opened.figures(), start=1):
+        grounds = graph.evaluate("g => [g._fullLayout.paper_bgcolor, g._fullLayout.plot_bgcolor]")
+        assert grounds == ["rgba(0,0,0,0)"] * 2
+        opened.screenshot(f"03_phase2-dark-{k}")
