@@ -99,6 +99,7 @@ class LongTailed:
     Attributes:
         name: of the data set, e.g. "fashion_mnist"; a folder's own name.
         class_names: C of them.
+        available: C numbers, images of each class in the source's training set.
         images: (N, channels, side, side) uint8; `ImageFiles` where they do not fit in memory, which
             is indexed alike.
         labels: (N,) int64.
@@ -116,6 +117,7 @@ class LongTailed:
 
     name: str
     class_names: tuple[str, ...]
+    available: tuple[int, ...]
     images: Images
     labels: Tensor
     index: Tensor
@@ -184,6 +186,7 @@ def load(config: DataConfig, *, report: Report | None = None) -> LongTailed:
     return LongTailed(
         name=name,
         class_names=source.class_names,
+        available=tuple(available),
         images=images,
         labels=labels,
         index=index,

@@ -136,6 +136,29 @@ class FeatureDictionary:
         rows = torch.where((size >= n_s)[:, None], chosen.gather(1, shuffle), repeated)
         return first[:, None] + rows
 
+    def outwards(self, label: int) -> Tensor:
+        """(N_c,) int64: the rows of a class, from the nearest to its mean to the farthest."""
+        first, last = self.starts[label : label + 2].tolist()
+        own = self.features[first:last]
+        return first + (own - own.mean(0)).norm(dim=1).argsort(stable=True)
+
+    def nearest(self, row: int, k: int) -> tuple[Tensor, Tensor]:
+        """The k nearest features of other images, by Euclidean distance.
+
+        Args:
+            row: of `features`.
+            k: how many; as many as there are if there are fewer.
+
+        Returns:
+            (k,) int64 rows of `features`, nearest first, and their (k,) float32 distances.
+        """
+        # Distances by subtraction: near ones would drown in the rounding of a matrix product.
+        exactly = "donot_use_mm_for_euclid_dist"
+        far = torch.cdist(self.features[row : row + 1], self.features, compute_mode=exactly)[0]
+        others = (self.images != self.images[row]).nonzero()[:, 0]
+        distances, order = far[others].sort(stable=True)
+        return others[order[:k]], distances[:k]
+
     def tensors(self) -> dict[str, Tensor]:
         """What to save; `from_tensors` makes the dictionary from it."""
         names = ("features", "labels", "images", "test_features", "test_labels")

@@ -1,7 +1,8 @@
 """Arrays in, a plotly Figure out; no I/O.
 
 Here are the figures of counts, curves and scores; those of images and features are in `pictures`
-and can be had from here, too. Arrays may be NumPy's, lists, or PyTorch's on the CPU.
+and `portraits`, and can be had from here, too. Arrays may be NumPy's, lists, or PyTorch's on the
+CPU.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from plotly.subplots import make_subplots
 
 from facog_lab import theme
 from facog_lab.metrics import FEW_BELOW, MANY_ABOVE, dirichlet_entropy, rarest_classes
 from facog_lab.pictures import distances, image_grid, neighbours, norms, scatter, scatter_pair
+from facog_lab.portraits import portrait
 from facog_lab.theme import BLUE, INK, ORANGE, as_text, beside, blank, class_colours, label, small
 
 __all__ = [
     "class_colours", "class_counts", "comparison", "curves", "distances", "entropy", "image_grid",
-    "neighbours", "norms", "profiles", "recall_bars", "scatter", "scatter_pair",
+    "neighbours", "norms", "portrait", "profiles", "recall_bars", "scatter", "scatter_pair",
 ]  # fmt: skip
 
 MOST_POINTS = 2000  # of one curve
@@ -40,8 +42,17 @@ def class_counts(
     class_names: Sequence[str],
     title: str = "Training images of each class",
     log: bool = True,
+    reference: ArrayLike | None = None,
 ) -> go.Figure:
-    """Bars of the (C,) class counts; on a log axis with the bounds of many, medium and few."""
+    """Bars of the (C,) class counts; on a log axis with the bounds of many, medium and few.
+
+    Args:
+        counts: (C,) images of each class.
+        class_names: C names.
+        title: of the figure.
+        log: whether the axis is logarithmic.
+        reference: (C,) counts to compare with, drawn as outlines.
+    """
     n = np.asarray(counts)
     many, few = n > MANY_ABOVE, n < FEW_BELOW
     ratio = f"{n.sum():,} images, imbalance ratio {n.max() / max(1, n.min()):.4g}"
@@ -51,11 +62,14 @@ def class_counts(
     figure.update_traces(hovertemplate="%{x}: %{y:,} images<extra></extra>")
     if len(n) <= 20:
         figure.update_traces(texttemplate="%{y:,}", textposition="auto", textangle=0)
+    other = n if reference is None else np.asarray(reference)
+    if reference is not None:
+        _outline(figure, other)
     figure.update_xaxes(type="category")
     figure.update_yaxes(title_text="images")
     if not log:
         return figure
-    top = 2.0 * max(1, n.max())
+    top = 2.0 * max(1, n.max(), other.max())
     figure.update_yaxes(type="log", range=[math.log10(0.5), math.log10(top)], dtick=1)
     for name, bound, start, end in (
         ("few", f"< {FEW_BELOW}", 0.5, FEW_BELOW),
@@ -69,6 +83,15 @@ def class_counts(
             line = {"color": INK, "dash": "dot", "width": 1.5}
             figure.add_hline(start, line=line, layer="below")
     return figure
+
+
+def _outline(figure: go.Figure, counts: NDArray[Any]) -> None:
+    """Hollow bars over those of a figure, and what they are."""
+    figure.update_traces(showlegend=False)
+    marker = {"color": "rgba(0,0,0,0)", "line": {"color": INK, "width": 2}}
+    outline = {"y": counts, "marker": marker, "name": "outline: the data set of this notebook"}
+    figure.add_bar(x=figure.data[0].x, hoverinfo="skip", showlegend=True, **outline)
+    figure.update_layout(barmode="overlay", legend=theme.ABOVE, margin_t=110)
 
 
 def profiles(counts: Mapping[str, ArrayLike], title: str = "Long tails") -> go.Figure:

@@ -55,13 +55,38 @@ def neighbours(
         far = np.asarray(distances).ravel()
         below = [text or f"{d:#.3g}" for text, d in zip(below, far, strict=True)]
     captions = [name for row in names for name in row]
-    figure = _sheet(flat, captions, below, columns, title)
-    if not len(flat):
+    return framed_sheet(flat, captions, below, columns, title, same & ~query, ~same)
+
+
+def framed_sheet(
+    images: NDArray[np.uint8],
+    captions: Sequence[str],
+    below: Sequence[str],
+    columns: int,
+    title: str,
+    same: NDArray[np.bool_],
+    other: NDArray[np.bool_],
+    unit: float = 130,
+) -> go.Figure:
+    """A sheet of images in which some are framed as being of the same or of another class.
+
+    Args:
+        images: (K, C, H, W) uint8.
+        captions: K texts.
+        below: K texts, under the captions.
+        columns: images in a row.
+        title: of the figure.
+        same: (K,) which to frame as of the same class.
+        other: (K,) which to frame as of another class.
+        unit: screen pixels of an image's width, at most.
+    """
+    figure = _sheet(images, captions, below, columns, title, unit)
+    if not len(images):
         return figure
-    corners = theme.sheet(flat, columns, 2).corners
+    corners = theme.sheet(images, columns, 2).corners
     frame = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0], [np.nan, np.nan]])
-    frame[:, 1] *= array.shape[-2] / array.shape[-1]
-    framed = (("same class", same & ~query, BLUE, "solid"), ("other class", ~same, ORANGE, "dot"))
+    frame[:, 1] *= images.shape[-2] / images.shape[-1]
+    framed = (("same class", same, BLUE, "solid"), ("other class", other, ORANGE, "dot"))
     for name, chosen, colour, dash in framed:
         x, y = (corners[chosen][:, None] + frame).reshape(-1, 2).T
         line = {"color": colour, "width": 4, "dash": dash}
@@ -225,6 +250,7 @@ def _sheet(
     below: Sequence[str],
     columns: int,
     title: str,
+    unit: float = 130,
 ) -> go.Figure:
     """Images in rows, each with a caption and perhaps a line below it; hovering shows both."""
     if not len(images):
@@ -234,7 +260,7 @@ def _sheet(
     shape = {"x0": sheet.pixel / 2, "y0": sheet.pixel / 2, "dx": sheet.pixel, "dy": sheet.pixel}
     figure = blank(title)
     figure.add_image(source=sheet.uri, hoverinfo="skip", **shape)
-    unit = min(130.0, 1050 / sheet.width)  # screen pixels of an image's width
+    unit = min(unit, 1050 / sheet.width)  # screen pixels of an image's width
     high = images.shape[-2] / images.shape[-1]
     x, y = sheet.corners.T
     cut = [as_text(caption, int(unit / 6.5)) for caption in captions]

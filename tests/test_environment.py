@@ -19,7 +19,10 @@ CORE = {
     *("models", "losses", "loop", "phase1", "dictionary", "oversamplers", "phase2", "metrics"),
     *("store", "presets", "progress", "pipeline", "controls", "steering"),
 }
-WORKBENCH = {"demo", "embedding", "figures", "panels", "parameters", "pictures", "theme"}
+WORKBENCH = {
+    *("demo", "embedding", "explorers", "figures", "panels", "parameters", "pictures"),
+    *("portraits", "theme"),
+}
 
 
 def pyproject():

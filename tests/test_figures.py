@@ -69,6 +69,17 @@ def every_figure(names, seed=0):
         "neighbours": figures.neighbours(
             images.reshape(3, 4, 1, 8, 8), [shown[:4], shown[4:8], shown[8:]], rng.random((3, 4))
         ),
+        "portrait": figures.portrait(
+            images[:6],
+            [c % 9, *range(5)],
+            rng.random(6),
+            points,
+            points[0],
+            labels,
+            names,
+            "a",
+            "b",
+        ),
         "scatter": figures.scatter(points, labels, names, kind, title="PCA", badge="exact"),
         "scatter_pair": figures.scatter_pair(
             {"a": points, "b": -points}, labels, names, kind, {"b": "distorted"}
@@ -395,5 +406,7 @@ def test_only_the_figures_draw_with_plotly_and_only_the_embedding_the_mapping_li
             path.name for path in PACKAGE.glob("*.py") if pattern.search(path.read_text("utf-8"))
         }
 
-    assert importers("plotly.graph_objects") == {"figures.py", "pictures.py", "theme.py"}
+    assert importers("plotly.graph_objects") == {
+        *("figures.py", "pictures.py", "portraits.py", "theme.py")
+    }
     assert importers("umap", "openTSNE") == {"embedding.py"}

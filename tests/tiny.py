@@ -10,7 +10,7 @@ from facog_lab.dictionary import FeatureDictionary
 def long_tailed(counts=(40, 20, 9), side=8, channels=1, seed=0):
     """Images whose brightness tells the class, with noise."""
     rng = torch.Generator().manual_seed(seed)
-    counts = torch.tensor(counts)
+    available, counts = tuple(counts), torch.tensor(counts)
     labels = torch.arange(len(counts)).repeat_interleave(counts)
     test_labels = torch.arange(len(counts)).repeat(12)
 
@@ -21,6 +21,7 @@ def long_tailed(counts=(40, 20, 9), side=8, channels=1, seed=0):
     return LongTailed(
         name="tiny",
         class_names=tuple(f"class {c}" for c in range(len(counts))),
+        available=available,
         images=images(labels),
         labels=labels,
         index=torch.arange(len(labels)),

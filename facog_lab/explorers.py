@@ -1,0 +1,271 @@
+"""Controls that answer to a hand: the long tail of notebook 00, the features of notebook 02.
+
+Here are the widgets alone; what they show is computed and drawn elsewhere. Where nobody looks on,
+each function gives a plain figure and makes no widget.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
+
+import ipywidgets as w
+import numpy as np
+
+from facog_lab import figures, theme
+from facog_lab.datasets import DataConfig, DataError, LongTailed, Profile, long_tail_counts
+from facog_lab.dictionary import FeatureDictionary
+from facog_lab.embedding import Map, fit_map
+from facog_lab.progress import Live, is_live
+
+NEIGHBOURS = 5  # of a feature
+LARGEST_RATIO = 10_000
+NAMED = {"description_width": "initial"}  # room for the whole of a control's name
+
+
+def long_tail(data: LongTailed, config: DataConfig, live: Live = "auto") -> Any:
+    """The class counts, with controls for the profile and the imbalance ratio if someone looks on.
+
+    Args:
+        data: the data set; of its images none is touched.
+        config: what it was made with, where the controls start.
+        live: whether someone looks on, see progress.is_live.
+
+    Returns:
+        A `LongTail`, or a plain figure.
+    """
+    if is_live(live):
+        return LongTail(data, config)
+    return figures.class_counts(data.class_counts, data.class_names)
+
+
+def feature(dictionary: FeatureDictionary, data: LongTailed, live: Live = "auto") -> Any:
+    """A feature with its neighbours and its place, any of them if someone looks on.
+
+    Otherwise, and to begin with, it is the rarest class's feature farthest from the class's mean.
+
+    Args:
+        dictionary: the features.
+        data: the data set they were made from.
+        live: whether someone looks on, see progress.is_live.
+
+    Returns:
+        A `Feature`, or a plain figure.
+
+    Raises:
+        ValueError: if there are too few features for a map, or all are the same.
+    """
+    fitted = fit_map(dictionary.features, "pca")
+    if is_live(live):
+        return Feature(dictionary, data, fitted)
+    rarest = int(dictionary.class_counts.argmin())
+    return _portrait(dictionary, data, fitted, rarest, len(dictionary.outwards(rarest)) - 1)
+
+
+class Number(w.HBox):
+    """A number box and a slider that are kept in step; the box's value counts.
+
+    Browsers give ipywidgets' sliders no name that a screen reader could say; the box has one.
+
+    Args:
+        box: the number, with its name as the description.
+        slider: for the same number.
+        rounded: what the box makes of a slider's value.
+    """
+
+    def __init__(self, box: Any, slider: Any, rounded: Callable[[float], float]) -> None:
+        self.box, self.slider, self.rounded = box, slider, rounded
+        slider.observe(lambda change: self._take(change.new), "value")
+        box.observe(lambda change: self._show(change.new), "value")
+        super().__init__([box, slider])
+
+    def _take(self, value: float) -> None:
+        self.box.value = self.rounded(value)
+
+    def _show(self, value: float) -> None:
+        if self.rounded(self.slider.value) != value:  # else a hand is just moving it
+            self.slider.value = value
+
+
+class Explorer(w.VBox):
+    """Controls, a line that says in words what is shown, and a live figure.
+
+    What goes wrong is said in the line, and the figure stays as it was.
+
+    Attributes:
+        figure: the live figure.
+        status: the line.
+    """
+
+    def __init__(self, controls: Sequence[w.Widget]) -> None:
+        self.status = w.HTML()
+        figure, said = self.drawn()
+        self.figure = figures.widget(figure)
+        self._say(said)
+        row = w.HBox(controls, layout=w.Layout(flex_flow="row wrap"))
+        super().__init__([row, self.status, self.figure])
+
+    def drawn(self) -> tuple[Any, str]:
+        """The figure of what the controls say, and the line."""
+        raise NotImplementedError
+
+    def follow(self, change: Any = None) -> None:
+        """Shows what the controls say now."""
+        try:
+            figure, said = self.drawn()
+        except Exception as error:  # in a callback it would be seen by nobody
+            kind = "" if isinstance(error, DataError) else f"{type(error).__name__}: "
+            self._say(f"⚠ {kind}{error}")
+            return
+        with self.figure.batch_update():
+            for shown, new in zip(self.figure.data, figure.data, strict=True):
+                shown.update(new.to_plotly_json(), overwrite=True)
+            self.figure.update_layout(figure.layout.to_plotly_json(), overwrite=True)
+            # There may be fewer of these than before, even none.
+            self.figure.layout.annotations = figure.layout.annotations
+            self.figure.layout.shapes = figure.layout.shapes
+        self._say(said)
+
+    def _say(self, text: str) -> None:
+        self.status.value = f'<span role="status">{html.escape(text)}</span>'
+
+
+class LongTail(Explorer):
+    """The class counts that a profile and an imbalance ratio would give.
+
+    Attributes:
+        profile: the choice of the profile.
+        ratio: the imbalance ratio.
+    """
+
+    def __init__(self, data: LongTailed, config: DataConfig) -> None:
+        self.data = data
+        self.profile = w.Dropdown(
+            options=get_args(Profile),
+            value=config.profile,
+            description="Profile",
+            tooltip="exponential: a straight line on this axis; gamo: 4,000 to 40; as_found: all",
+        )
+        digits = min(4, len(str(max(data.available))))  # up to where no class could follow
+        tooltip = "largest class / smallest class, of the exponential profile"
+        named = {"value": config.imbalance_ratio, "style": NAMED, "tooltip": tooltip}
+        self.ratio = Number(
+            w.BoundedFloatText(
+                min=1,
+                max=10**digits,
+                description="Imbalance ratio",
+                layout=w.Layout(width="210px"),
+                **named,
+            ),
+            w.FloatLogSlider(
+                min=0,
+                max=digits,
+                step=0.02,
+                description=f"1 to {10**digits:,}",
+                readout=False,
+                layout=w.Layout(width="380px"),
+                **named,
+            ),
+            lambda value: float(f"{value:.3g}"),
+        )
+        super().__init__([self.profile, self.ratio])
+        self.profile.observe(self.follow, "value")
+        self.ratio.box.observe(self.follow, "value")
+
+    def drawn(self) -> tuple[Any, str]:
+        """The counts beside the data set's own."""
+        profile, ratio = self.profile.value, self.ratio.box.value
+        for control in (self.ratio.box, self.ratio.slider):
+            control.disabled = profile != "exponential"
+        names, present = self.data.class_names, self.data.class_counts
+        counts = long_tail_counts(profile, self.data.available, ratio, names)
+        figure = figures.class_counts(counts, names, reference=present)
+        if counts == present.tolist():
+            return figure, "This is the data set of this notebook."
+        values = f"profile = {profile!r}" + f", imbalance_ratio = {ratio:g}" * (
+            profile == "exponential"
+        )
+        return figure, f"To work with these, set {values} in the parameters cell."
+
+
+class Feature(Explorer):
+    """A feature of a class, the features counted from the class's mean outwards.
+
+    Attributes:
+        of_class: the choice of the class.
+        number: of the feature, 0 the nearest to the mean.
+    """
+
+    def __init__(self, dictionary: FeatureDictionary, data: LongTailed, fitted: Map) -> None:
+        self.dictionary, self.data, self.fitted = dictionary, data, fitted
+        counts = dictionary.starts.diff()
+        named = enumerate(theme.class_labels(dictionary.class_names))
+        self.of_class = w.Dropdown(
+            options=[(f"{html.unescape(name)} ({counts[c]:,})", c) for c, name in named],
+            value=int(dictionary.class_counts.argmin()),
+            description="Class",
+            tooltip="in brackets: its features",
+        )
+        tooltip = "0 is the nearest to the mean of its class, the last is the farthest from it"
+        self.number = Number(
+            w.BoundedIntText(
+                description="Feature", tooltip=tooltip, style=NAMED, layout=w.Layout(width="150px")
+            ),
+            w.IntSlider(tooltip=tooltip, style=NAMED, readout=False),
+            int,
+        )
+        self._bound()
+        self.number.box.value = self.number.box.max
+        super().__init__([self.of_class, self.number])
+        self.number.box.observe(self.follow, "value")
+        self.of_class.observe(self._enter, "value")
+
+    def drawn(self) -> tuple[Any, str]:
+        """The portrait of the chosen feature."""
+        label, number = self.of_class.value, self.number.box.value
+        figure = _portrait(self.dictionary, self.data, self.fitted, label, number)
+        return figure, "Features are counted from the mean of their class outwards: 0 is nearest."
+
+    def _enter(self, change: Any) -> None:
+        """Begins in the middle of the class."""
+        self.number.box.value = 0
+        self._bound()
+        self.follow()
+
+    def _bound(self) -> None:
+        """As many numbers as the class has features."""
+        starts, label = self.dictionary.starts, self.of_class.value
+        last = int(starts[label + 1] - starts[label]) - 1
+        box, slider = self.number.box, self.number.slider
+        box.max, slider.max = last, max(1, last)  # a slider without a length cannot be drawn
+        slider.description, slider.disabled = f"0 to {last:,}", last == 0
+
+
+def _portrait(
+    dictionary: FeatureDictionary, data: LongTailed, fitted: Map, label: int, number: int
+) -> Any:
+    """The figure of one feature: of a class the one that lies so far out, 0 the nearest."""
+    outwards = dictionary.outwards(label)
+    row, name = int(outwards[number]), dictionary.class_names[label][:40]
+    mean = dictionary.features[outwards].mean(0)
+    rows, distances = dictionary.nearest(row, NEIGHBOURS)
+    same = int((dictionary.labels[rows] == label).sum())
+    far = (dictionary.features[outwards[[number, -1]]] - mean).norm(dim=1).tolist()
+    title = f"{name}: feature {number:,} of 0 to {len(outwards) - 1:,}, from the mean outwards"
+    said = (
+        f"{far[0]:.3g} from the mean of its class (the farthest: {far[1]:.3g}); {same} of its "
+        f"{len(rows)} nearest neighbours share its class"
+    )
+    shown = np.r_[row, rows]
+    return figures.portrait(
+        data.images[dictionary.images[shown]],
+        shown,
+        np.r_[0, distances],
+        fitted.coordinates,
+        fitted.place(mean[None])[0],
+        dictionary.labels,
+        dictionary.class_names,
+        title,
+        said,
+    )

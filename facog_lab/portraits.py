@@ -1,0 +1,110 @@
+"""The portrait of one feature: its image, its neighbours, its place on a map of all features.
+
+It belongs to `figures`, which offers it under its own name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike, NDArray
+
+from facog_lab import theme
+from facog_lab.pictures import SVG_POINTS, framed_sheet
+from facog_lab.theme import BLUE, INK, ORANGE, as_text, class_colours, class_labels
+
+COLUMNS = 3  # of the images
+SPLIT = 0.46  # of the width: where the map begins
+UNIT = 100  # screen pixels of an image's width
+MOST_BEHIND = 10_000  # points of other classes; of more, every second, third, ... is drawn
+GROUND = {"size": 4, "opacity": 0.35}
+OWN = {"size": 8, "opacity": 0.9, "line": {"color": INK, "width": 1}}
+STAR = {"size": 20, "symbol": "star", "line": {"color": INK, "width": 2}}
+CROSS = {"size": 13, "symbol": "x-thin", "line": {"color": INK, "width": 3}}
+
+
+def portrait(
+    images: ArrayLike,
+    rows: ArrayLike,
+    distances: ArrayLike,
+    points: ArrayLike,
+    mean: ArrayLike,
+    labels: ArrayLike,
+    class_names: Sequence[str],
+    title: str = "",
+    said: str = "",
+) -> go.Figure:
+    """A feature's image and those of its neighbours, and beside them where all of them lie.
+
+    A neighbour's frame, and its ring on the map, say whether it shares the feature's class.
+
+    Args:
+        images: (1 + k, C, H, W) uint8, the feature's own first.
+        rows: (1 + k,) their features, as numbers of points.
+        distances: (1 + k,) from the feature, in feature space.
+        points: (N, 2) all features on a map.
+        mean: (2,) the mean of the feature's class on the map.
+        labels: (N,) classes.
+        class_names: C names.
+        title: of the figure.
+        said: what else is known of the feature, in words.
+    """
+    chosen, owner = np.asarray(rows), np.asarray(labels)
+    label = owner[chosen[0]]
+    same = owner[chosen] == label
+    own = np.arange(len(chosen)) == 0
+    captions = [class_names[c] for c in owner[chosen]]
+    below = ["this feature", *(f"{d:#.3g}" for d in np.asarray(distances)[1:])]
+    figure = framed_sheet(
+        np.asarray(images), captions, below, COLUMNS, title, same & ~own, ~same, UNIT
+    )
+    figure.update_layout(title_subtitle_text=as_text(said, 200), margin_t=125, margin_b=10)
+    figure.update_layout(height=max(480, figure.layout.height + 50))
+    figure.update_layout(legend={"x": 0, "xanchor": "left"}, xaxis_domain=[0, SPLIT - 0.04])
+    _map(figure, np.asarray(points), chosen, np.asarray(mean), owner, class_names)
+    return figure
+
+
+def _map(
+    figure: go.Figure,
+    points: NDArray[Any],
+    chosen: NDArray[Any],
+    mean: NDArray[Any],
+    owner: NDArray[Any],
+    class_names: Sequence[str],
+) -> None:
+    """Adds the map on axes of its own: all features, then the class, neighbours, the one."""
+    names, colours = class_labels(class_names), np.array(class_colours(len(class_names)))
+    label, near, feature = owner[chosen[0]], chosen[1:], chosen[:1]
+    draw = go.Scatter if len(points) <= SVG_POINTS else go.Scattergl
+    behind = np.arange(0, len(points), math.ceil(len(points) / MOST_BEHIND))
+    inside = np.flatnonzero(owner == label)
+    last = max(1, len(names) - 1)
+    scale = [[c / last, colour] for c, colour in enumerate(colours)]
+    ground = GROUND | {"color": owner[behind], "colorscale": scale, "cmin": 0, "cmax": last}
+    ring = [BLUE if same else ORANGE for same in owner[near] == label]
+    rings = {"size": 12, "color": colours[owner[near]], "line": {"color": ring, "width": 3}}
+    for maker, xy, text, marker in (
+        (draw, points[behind], [names[c] for c in owner[behind]], ground),
+        (draw, points[inside], [names[label]] * len(inside), OWN | {"color": colours[label]}),
+        (go.Scatter, points[near], [names[c] for c in owner[near]], rings),
+        (go.Scatter, mean[None], [f"mean of {names[label]}"], CROSS),
+        (go.Scatter, points[feature], ["this feature"], STAR | {"color": colours[label]}),
+    ):
+        x, y = xy.T.astype(np.float32)
+        at = {"x": x, "y": y, "text": text, "marker": marker, "xaxis": "x2", "yaxis": "y2"}
+        hover = {"hovertemplate": "%{text}<extra></extra>", "showlegend": False}
+        figure.add_trace(maker(**at, **hover, mode="markers"))
+    own = f'<span style="color:{colours[label]}">●</span> {names[label]}'
+    head = f"<b>PCA map of {len(points):,} features</b><br>{own}   ★ this feature   ✕ mean"
+    place = {"x": SPLIT, "y": 1, "xref": "paper", "yref": "paper", "yshift": 5}
+    place |= {"xanchor": "left", "yanchor": "bottom", "align": "left", "font_size": 14}
+    figure.add_annotation(text=head, showarrow=False, **place)
+    frame = {"showline": True, "mirror": True, "linecolor": theme.FAINT, "showgrid": False}
+    frame |= {"showticklabels": False}
+    figure.update_layout(xaxis2=frame | {"domain": [SPLIT, 1], "anchor": "y2"})
+    figure.update_layout(yaxis2=frame | {"anchor": "x2", "scaleanchor": "x2"})
