@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from facog_lab.dictionary import FeatureDictionary
-
 WINDOW = 25  # last steps that an alarm looks at
 ONE_HOT, MEAN = 0.1, 0.98  # of log n_s: entropy of w below the one, above the other
 WINS = 0.9  # D's mean score of real features above it, and of generated ones below 1 - WINS
@@ -60,9 +58,9 @@ def alarms(steps: Mapping[str, Sequence[Any]], nearest: Tensor, labels: Tensor) 
     return said
 
 
-def nearest_classes(features: Tensor, dictionary: FeatureDictionary) -> Tensor:
-    """(M,) the classes of the real features that are nearest (Euclidean) to (M, D) features."""
-    return dictionary.labels[torch.cdist(features, dictionary.features).argmin(1)]
+def nearest_classes(features: Tensor, real: Tensor, real_labels: Tensor) -> Tensor:
+    """(M,) the classes of the real features, (N, D), nearest (Euclidean) to (M, D) features."""
+    return real_labels[torch.cdist(features, real).argmin(1)]
 
 
 def _mean(values: Sequence[float]) -> float:

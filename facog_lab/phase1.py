@@ -160,7 +160,7 @@ class Phase1:
         self.optimizer.step()
 
         # Sums stay on the device until the epoch ends: reading one would wait for it.
-        self.sums += torch.stack([loss.detach(), *terms]) * len(labels)
+        self.sums += torch.stack([loss, *terms]).detach() * len(labels)
         self.right.index_add_(0, labels, (logits.argmax(1) == labels).float())
         self.step += 1
         ends_epoch = batch == self.steps_per_epoch - 1
@@ -188,17 +188,17 @@ class Phase1:
         # Two views serve both losses; of three, the first serves L_ce and the others L_sc.
         for_ce, for_sc = (features[:1], features[1:]) if num_views == 3 else (features, features)
         logits = self.model.classifier(for_ce)  # (1 or 2, B, C)
-        deferred = config.reweighting == "drw" and epoch >= math.ceil(0.8 * config.epochs)
-        ce = F.cross_entropy(
-            logits.flatten(0, 1),
-            labels.repeat(len(logits)),
-            self.drw_weights if deferred else None,
-        )
+        ce = self.cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)), epoch)
         sc = losses.supervised_contrastive(
             self.model.embed(for_sc.flatten(0, 1)), labels.repeat(2), config.temperature
         )
         loss = config.lambda_ce * ce + config.lambda_sc * sc
-        return loss, (ce.detach(), sc.detach()), logits[0].detach()
+        return loss, (ce, sc), logits[0].detach()
+
+    def cross_entropy(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
+        """L_ce of (M, C) logits; rare classes weigh more in the last epochs under "drw"."""
+        deferred = self.config.reweighting == "drw" and epoch >= math.ceil(0.8 * self.config.epochs)
+        return F.cross_entropy(logits, labels, self.drw_weights if deferred else None)
 
     def views(self, index: Tensor, epoch: int) -> Tensor:
         """(V, B, channels, H, W) normalised float32 views of the images at `index`."""
