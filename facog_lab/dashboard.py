@@ -102,13 +102,9 @@ class Dashboard:
     """
 
     def __init__(self, loop: Phase2, before: Metrics) -> None:
-        self.loop, self.before = loop, before
-        self.changes: list[steering.Change] = []
-        self.alarms: list[str] = []
-        self._curves = {name: Curve() for _, curves in PANELS.values() for name in curves}
-        self._at = {name: number for number, name in enumerate(self._curves)}  # traces
-        self._steps = self._epochs = 0  # rows of the history that are drawn
-        self._last = controls_of(loop.config)
+        self.before = before
+        self._at = {name: i for i, name in enumerate(n for _, c in PANELS.values() for n in c)}
+        self.follow(loop)
         data = loop.dictionary
         device, seed = data.labels.device, loop.config.seed
         rng = draws.generator(device, seed, "dashboard")
@@ -125,6 +121,15 @@ class Dashboard:
         self._traced = (self._wanted[None] == tail[:, None]).int().argmax(1)  # the first of each
         counts = data.class_counts.cpu()
         self._shown = rarest_classes(counts, 0.2 if len(counts) > 30 else 1.0).tolist()
+
+    def follow(self, loop: Phase2) -> None:
+        """Forgets what was drawn and shows another loop, on the same dictionary, from now on."""
+        self.loop = loop
+        self.changes: list[steering.Change] = []
+        self.alarms: list[str] = []
+        self._curves = {name: Curve() for _, curves in PANELS.values() for name in curves}
+        self._steps = 0  # rows of the history that are drawn
+        self._last = controls_of(loop.config)
 
     def figure(self) -> go.Figure:
         """The figure, up to date."""
@@ -150,7 +155,7 @@ class Dashboard:
             figure.data[self._at["generated"]].x, figure.data[self._at["generated"]].y = points.T
             ties = figure.data[self._at["parents"]]
             ties.x, ties.y = self._ties(generated, points).T
-            if len(self.changes) != marked or len(figure.layout.shapes) == 0:
+            if len(self.changes) != marked or len(figure.layout.shapes) > len(self.changes) * 4:
                 figure.layout.shapes = self._marks()
 
     def _catch_up(self) -> None:

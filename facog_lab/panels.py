@@ -1,67 +1,278 @@
-"""What a notebook shows while it runs; the only file that knows ipywidgets and live displays."""
+"""What a notebook shows while it runs: live figures, and the panel that steers phase 2.
+
+**How the panel keeps answering.** Training runs in a daemon thread (`worker.Worker`), and the
+kernel's own threads stay free for the messages of the controls. A cell that trains itself, or
+awaits, gets no message of a slider under ipykernel 6 and 7.4; a thread gets all of them under every
+version. So:
+
+* a callback of a control writes controls and tells the worker to start or to end, no more; it may
+  run on the kernel's main thread or, from ipykernel 7 on, on a subshell's;
+* while there is a thread, it alone writes the charts and the texts;
+* the thread ends with a pause, the last step, an error, and when the page is closed
+  (`page.Page`); a cell that is run again first ends the thread of the panel before. Kernel →
+  Interrupt does not reach it;
+* without a front end (papermill, nbconvert) there is neither widget nor thread: `phase2` trains in
+  the cell.
+
+**Elsewhere.** VS Code shows ipywidgets and anywidget, and allows the kernel to ask for input, so it
+counts as live; its page is gone when the editor is closed. Notebook 7 is JupyterLab's. Older front
+ends that lack anywidget show an error in the figure's place: there, set `live` to "off". While
+another cell keeps an ipykernel 6 busy the controls wait for it; the training goes on.
+"""
 
 from __future__ import annotations
 
-import json
+import html
+import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
+import ipywidgets as widgets
 from IPython.display import display
 
-from facog_lab import figures
-from facog_lab.progress import is_live
+from facog_lab import figures, pipeline, steering, theme
+from facog_lab.config import ConfigError, Device
+from facog_lab.dashboard import Dashboard
+from facog_lab.knobs import knobs
+from facog_lab.live_figure import LiveFigure, Place
+from facog_lab.loop import Step
+from facog_lab.page import Page
+from facog_lab.presets import Experiment
+from facog_lab.progress import Live, is_live
+from facog_lab.triptych import phase2_terms
+from facog_lab.worker import Worker
 
-PLOTLY = "application/vnd.plotly.v1+json"
+__all__ = ["LiveFigure", "Phase2Panel", "phase2"]
+
+CHANGES = 6  # of the controls that are listed, the last ones
+LIST = "margin:4px 0;line-height:1.3"
+REDRAW = 0.2  # seconds between two drawings of the charts at least
+SHARE = 0.1  # of the time at most that drawing takes; then it is drawn less often
+TERMS = 1.0  # seconds between two looks at every loss term and its gradient
+SPEEDS = {"as fast as it can": None, "1 step/s": 1.0, "3 steps/s": 3.0, "10 steps/s": 10.0,
+          "30 steps/s": 30.0}  # fmt: skip
 
 
-class LiveFigure:
-    """A figure that is drawn again while a loop runs, and once at its end.
-
-    In a live notebook it is a FigureWidget, since JupyterLab does not redraw a plain plotly figure
-    that is updated; the data flow to it while the kernel is busy. At the end a plain figure takes
-    its place, so that the saved notebook holds that and no widget. Without a front end (papermill,
-    nbconvert) nothing is drawn before the end.
+def phase2(settings: Experiment, device: Device = "auto", live: Live = "auto") -> Any:
+    """Phase 2 under a hand where someone looks on, and to its end where nobody does.
 
     Args:
-        draw: makes the figure from what there is by now.
-        seconds: between two drawings.
+        settings: the experiment; what is upstream of phase 2 is made if need be.
+        device: where to train.
+        live: whether someone looks on, see progress.is_live.
+
+    Returns:
+        A Phase2Panel, or the finished pipeline.Training; both have `loop` and `history`.
+    """
+    if is_live(live):
+        return Phase2Panel(settings, device)
+    training = pipeline.phase2(settings, device)
+    training.finish()
+    before = steering.start(settings, device).scores
+    display(Dashboard(training.loop, before).figure())
+    display(phase2_terms(training.loop))
+    return training
+
+
+class Phase2Panel:
+    """Phase 2 with controls: Start, Pause, Step, Reset, and all that Controls hold.
+
+    There is one in a kernel: a new one closes the one before.
+
+    Args:
+        settings: the experiment; what is upstream of phase 2 is made if need be.
+        device: where to train.
+
+    Attributes:
+        run: the steered run.
+        worker: the thread that takes its steps.
+        knobs: the controls, by field of Controls.
+        buttons: "Start", "Pause", "Step" and "Reset".
+        speed: the list of speed limits.
+        chart: the figure.
+        redraws: how often it was drawn.
     """
 
-    def __init__(self, draw: Callable[[], Any], seconds: float = 0.5) -> None:
-        self.draw, self.seconds, self.drawn_at = draw, seconds, 0.0
-        self.handle: Any = None
-        self.widget: Any = None
+    _shown: Phase2Panel | None = None
 
-    def update(self) -> None:
-        """Draws again if someone is looking and the last time is long enough ago."""
-        if not is_live() or time.monotonic() - self.drawn_at < self.seconds:
-            return
-        figure = self.draw()
-        if self.widget is not None and len(self.widget.data) == len(figure.data):
-            with self.widget.batch_update():
-                for shown, new in zip(self.widget.data, figure.data, strict=True):
-                    shown.x, shown.y = new.x, new.y
-        elif figure.data:  # the first time there is something to show
-            self._close()
-            self.widget = figures.widget(figure)
-            view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
-            self._show({"application/vnd.jupyter.widget-view+json": view})
-        self.drawn_at = time.monotonic()
+    def __init__(self, settings: Experiment, device: Device = "auto") -> None:
+        if Phase2Panel._shown is not None:
+            Phase2Panel._shown.close()
+        Phase2Panel._shown = self
+        self.run = steering.Steered(settings, device)
+        self.worker = Worker(self.run, self._after, self._ended)
+        self.page = Page()
+        self.redraws = 0
+        self._lock = threading.RLock()  # callbacks may come from two threads at once
+        self.knobs = knobs(self.run.loop, self._set)
+        said = (
+            ("Start", "play", "go on, step after step", self.start),
+            ("Pause", "pause", "stop after the present step", self.pause),
+            ("Step", "step-forward", "take one step", self.step),
+            ("Reset", "undo", "back to before the first step, everything as at first", self.reset),
+        )
+        self.buttons = {}
+        for name, icon, tooltip, act in said:
+            self.buttons[name] = widgets.Button(description=name, icon=icon, tooltip=tooltip)
+            self.buttons[name].layout = widgets.Layout(width="71px")
+            self.buttons[name].on_click(lambda _, act=act: act())
+        self.speed = widgets.Dropdown(options=SPEEDS, description="speed limit")
+        self.speed.style.description_width, self.speed.layout.width = "98px", "290px"
+        self.speed.observe(lambda event: setattr(self.worker, "rate", event.new), "value")
+        self.state, self.message, self.words, self.terms = (widgets.HTML() for _ in range(4))
+        self.dashboard = Dashboard(self.run.loop, self.run.phase1_scores)
+        self.chart = figures.widget(self.dashboard.figure())
+        self._restart()
+        self.box = self._arranged()
+        self.place = Place()
+        self.place.show(self.box)
 
-    def finish(self) -> None:
-        """Puts a plain figure of the last state in the widget's place."""
-        self._show({PLOTLY: json.loads(self.draw().to_json())})
-        self._close()
+    @property
+    def loop(self) -> Any:
+        """The loop of phase 2."""
+        return self.run.loop
 
-    def _show(self, bundle: dict[str, Any]) -> None:
-        bundle["text/plain"] = "a figure"
-        if self.handle is None:
-            self.handle = display(bundle, raw=True, display_id=True)
-        else:
-            self.handle.update(bundle, raw=True)
+    @property
+    def history(self) -> dict[str, dict[str, list[Any]]]:
+        """The loop's history."""
+        return self.run.loop.history
 
-    def _close(self) -> None:
-        if self.widget is not None:
-            self.widget.close()
-            self.widget = None
+    def start(self) -> None:
+        """Goes on until it is paused, in the background."""
+        self._reason = ""
+        self.worker.start()
+
+    def pause(self) -> None:
+        """Stops after the present step, and keeps what there is if a control was changed."""
+        self.worker.pause(wait=False)
+
+    def step(self) -> None:
+        """Takes one step, after a pause if need be."""
+        self.worker.pause()
+        self._reason = ""
+        self.worker.start(count=1)
+
+    def reset(self) -> None:
+        """Back to before the first step, with the controls of the parameters."""
+        self.worker.pause()
+        self.run.reset()
+        self.dashboard.follow(self.run.loop)
+        self._restart()
+
+    def result(self) -> Any:
+        """The loop, as soon as the training has ended.
+
+        Raises:
+            BaseException: what ended it, if a step failed.
+        """
+        self.worker.result()
+        return self.run.loop
+
+    def close(self) -> None:
+        """Ends the training and puts a plain figure of the last state in the panel's place."""
+        self.worker.pause()
+        self.place.show_plain(self.dashboard.figure())
+        self.box.close_all()
+        Phase2Panel._shown = None
+
+    def _set(self, field: str, value: Any) -> None:
+        """A hand has changed a control: the next step reads it."""
+        with self._lock:
+            try:
+                self.run.loop.controls = self.run.loop.controls.replace(**{field: value})
+                self.message.value = ""
+            except ConfigError as error:
+                self.message.value = _marked(f"Not changed. {error}")
+            self.knobs[field].show(getattr(self.run.loop.controls, field))
+
+    def _restart(self) -> None:
+        """Shows a run before its first step; there is no thread."""
+        for field, knob in self.knobs.items():
+            knob.show(getattr(self.run.loop.controls, field))
+        self._reason = "Press Start."
+        self._next, self._looked, self._counted = 0.0, 0.0, (time.monotonic(), 0)
+        self._draw(time.monotonic())
+
+    def _after(self, step: Step) -> None:
+        """After every step, in the thread."""
+        now = time.monotonic()
+        if now >= self._next:
+            self._draw(now)
+            took = time.monotonic() - now
+            self._next = now + max(REDRAW, took / SHARE)
+        if self.page.gone():
+            self._reason = "Paused: its page was closed. Press Start to go on."
+            self.worker.pause(wait=False)
+
+    def _ended(self) -> None:
+        """Before the thread ends, in the thread."""
+        loop = self.run.loop
+        if self.worker.error is not None:
+            self._reason = f"Stopped: {self.worker.error}"
+        elif loop.step == loop.total_steps:
+            self._reason = "Done."
+        elif not self._reason:
+            self._reason = "Paused."
+        try:
+            if self.worker.error is None:
+                self.run.save()
+        except (OSError, RuntimeError) as error:  # a full disk is no reason to lose what is here
+            self._reason += f" Not kept: {error}"
+        self._looked = 0.0
+        self.state.value = self._state(time.monotonic())  # whatever may fail in the drawing
+        self._draw(time.monotonic())
+
+    def _draw(self, now: float) -> None:
+        """Charts and texts, up to date."""
+        self.dashboard.update(self.chart)
+        self.redraws += 1
+        self.state.value = self._state(now)
+        self.words.value = self._words()
+        if now - self._looked > TERMS:
+            self.terms.value = phase2_terms(self.run.loop)._repr_html_()
+            self._looked = now
+
+    def _state(self, now: float) -> str:
+        loop, (then, before) = self.run.loop, self._counted
+        rate = (loop.step - before) / max(1e-9, now - then)
+        self._counted = (now, loop.step)
+        running = self.worker.running and not self._reason
+        head = f"Running, {rate:,.0f} steps/s" if running else self._reason
+        epoch = f"epoch {loop.step // loop.steps_per_epoch:,} of {loop.config.epochs:,}"
+        where = f"step {loop.step:,} of {loop.total_steps:,}, {epoch}"
+        kept = f"<br>kept in {html.escape(self._folder())}" if self.run.folder else ""
+        return f'<div role="status"><b>{html.escape(head)}</b><br>{where}{kept}</div>'
+
+    def _folder(self) -> str:
+        return "/".join(self.run.folder.parts[-3:]) if self.run.folder else ""
+
+    def _words(self) -> str:
+        """Alarms, and the changes that are marked in the charts."""
+        alarms = "".join(f"<li>⚠ {html.escape(text)}</li>" for text in self.dashboard.alarms)
+        changes = "".join(
+            f"<li value={number}>step {change.step:,}: {theme.label(change.control)} "
+            f"{html.escape(f'{change.old} → {change.new}')}</li>"
+            for number, change in list(enumerate(self.dashboard.changes, 1))[-CHANGES:]
+        )
+        return (
+            f'<ul style="{LIST};list-style:none;padding:0">{alarms}</ul>'
+            f'<ol style="{LIST};padding-left:2em">{changes}</ol>'
+        )
+
+    def _arranged(self) -> widgets.VBox:
+        left = [
+            widgets.HBox([*self.buttons.values()]),
+            self.state,
+            self.message,
+            self.speed,
+            *(knob.widget for knob in self.knobs.values()),
+            self.words,
+            self.page,
+        ]
+        column = widgets.VBox(left, layout={"width": "300px", "flex": "0 0 auto"})
+        chart = widgets.VBox([self.chart], layout={"flex": "1 1 0", "min_width": "0"})
+        return widgets.VBox([widgets.HBox([column, chart]), self.terms])
+
+
+def _marked(text: str) -> str:
+    return f'<div role="alert" style="line-height:1.3">⚠ {html.escape(text)}</div>'

@@ -21,7 +21,8 @@ CORE = {
 }
 WORKBENCH = {
     *("demo", "embedding", "explorers", "figures", "panels", "parameters", "pictures"),
-    *("portraits", "theme"),
+    *("portraits", "theme", "alarms", "dashboard", "knobs", "live_figure", "page", "triptych"),
+    "worker",
 }
 
 

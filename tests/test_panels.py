@@ -5,23 +5,23 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 
-from facog_lab.panels import PLOTLY
+from facog_lab.live_figure import PLOTLY
 
 SOURCE = """
 from facog_lab import figures, panels
-panels.is_live = lambda: {live}
 values = []
 groups = {{"Loss": ["loss"]}}
-chart = panels.LiveFigure(lambda: figures.curves({{"loss": values}}, groups), seconds=0)
+draw = lambda: figures.curves({{"loss": values}}, groups)
+chart = panels.LiveFigure(draw, seconds=0, live="{live}")
 for step in range(5):
     values.append(float(step))
     chart.update()
-    print("drawn" if chart.handle else "waiting")
+    print("drawn" if chart.place.handle else "waiting")
 chart.finish()
 """
 
 
-@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize("live", ["on", "off"])
 def test_a_live_figure_is_one_output_that_ends_with_the_last_state(live):
     """In a real kernel: redrawn in place while someone looks, drawn once where nobody does."""
     notebook = nbformat.v4.new_notebook()
@@ -38,4 +38,4 @@ def test_a_live_figure_is_one_output_that_ends_with_the_last_state(live):
         5,
     ]
     printed = "".join(o.get("text", "") for o in outputs)
-    assert printed.count("drawn" if live else "waiting") == 5
+    assert printed.count("drawn" if live == "on" else "waiting") == 5

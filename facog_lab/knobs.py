@@ -1,0 +1,150 @@
+"""The controls of phase 2 as widgets: a slider and a box for a number, a list for a choice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Container, Mapping
+from typing import Any
+
+import ipywidgets as widgets
+
+from facog_lab import theme
+from facog_lab.config import ConfigError
+from facog_lab.controls import Controls
+from facog_lab.phase2 import Phase2
+
+Set = Callable[[str, Any], None]
+
+# Where sliders end; the boxes beside them take all that Controls allow.
+SLIDERS: dict[str, Callable[[], widgets.Widget]] = {
+    "lambda_adv": lambda: widgets.FloatSlider(min=0, max=2, step=0.05),
+    "lambda_asc": lambda: widgets.FloatSlider(min=0, max=1, step=0.05),
+    "n_s": lambda: widgets.IntSlider(min=1, max=20),
+    "temperature": lambda: widgets.FloatLogSlider(min=-2, max=1, step=0.1),
+    "lr_generator": lambda: widgets.FloatLogSlider(min=-5, max=0, step=0.1),
+    "lr_discriminator": lambda: widgets.FloatLogSlider(min=-5, max=0, step=0.1),
+    "lr_classifier": lambda: widgets.FloatLogSlider(min=-5, max=0, step=0.1),
+}
+CHOICES: dict[str, Mapping[str, str]] = {
+    "oversampler": {
+        name: theme.LABELS[name]
+        for name in ("facog", "random_oversampling", "uniform_weights", "dirichlet_weights")
+    },
+    "label_selection": {
+        "gamo": "GAMO: N_max - N_c",
+        "inverse": "1/N_c",
+        "uniform": "all classes alike",
+    },
+    "trains": {
+        "all": "D, G and classifier",
+        "d_and_g": "D and G",
+        "d": "only D",
+        "g": "only G",
+        "classifier": "only the classifier",
+    },
+}
+
+
+class Knob:
+    """A number: a box that names it and takes it to the digit, and a slider beside it.
+
+    Args:
+        field: of Controls.
+        change: told the field and its new value when a hand has moved it.
+
+    Attributes:
+        box: the labelled number box.
+        slider: the slider.
+        widget: both, side by side.
+    """
+
+    def __init__(self, field: str, change: Set) -> None:
+        self.field, self.change, self.quiet = field, change, False
+        said = Controls.model_fields[field].description or ""
+        kind = widgets.IntText if field == "n_s" else widgets.FloatText
+        self.box = kind(
+            description=theme.label(field), tooltip=said,
+            style={"description_width": "78px"}, layout={"width": "152px"},
+        )  # fmt: skip
+        self.slider = SLIDERS[field]()
+        self.slider.set_trait("readout", False)
+        self.slider.tooltip = f"{theme.label(field)}: {said}"
+        self.slider.layout.width = "138px"
+        self.slider.add_class("facog-slider")
+        self.box.observe(self._moved, "value")
+        self.slider.observe(self._moved, "value")
+        self.widget = widgets.HBox([self.box, self.slider])
+
+    def show(self, value: float) -> None:
+        """Shows a value; the slider stops at its end."""
+        self.quiet = True
+        self.box.value = value
+        # A slider that shows the value already is left alone: a hand may be dragging it.
+        if not math.isclose(self.slider.value, reached := self._reachable(value), rel_tol=5e-3):
+            self.slider.value = reached
+        self.quiet = False
+
+    def _reachable(self, value: float) -> float:
+        low, high = self.slider.min, self.slider.max
+        if isinstance(self.slider, widgets.FloatLogSlider):
+            low, high = 10**low, 10**high
+        return min(max(value, low), high)
+
+    def _moved(self, event: Any) -> None:
+        if self.quiet:
+            return
+        exact = event.owner is self.box or self.field == "n_s"
+        self.change(self.field, event.new if exact else float(f"{event.new:.3g}"))
+
+
+class Choice:
+    """One of a few: a labelled list.
+
+    Args:
+        field: of Controls.
+        allowed: the values that can be chosen here.
+        change: told the field and its new value when a hand has chosen.
+    """
+
+    def __init__(self, field: str, allowed: Container[str], change: Set) -> None:
+        self.field, self.change, self.quiet = field, change, False
+        self.widget = widgets.Dropdown(
+            options=[(text, value) for value, text in CHOICES[field].items() if value in allowed],
+            description=theme.label(field), tooltip=Controls.model_fields[field].description,
+            style={"description_width": "98px"}, layout={"width": "290px"},
+        )  # fmt: skip
+        self.widget.observe(self._moved, "value")
+
+    def show(self, value: str) -> None:
+        """Shows a value."""
+        self.quiet = True
+        self.widget.value = value
+        self.quiet = False
+
+    def _moved(self, event: Any) -> None:
+        if not self.quiet:
+            self.change(self.field, event.new)
+
+
+def knobs(loop: Phase2, change: Set) -> dict[str, Knob | Choice]:
+    """A control for each field of Controls, by its name.
+
+    Args:
+        loop: which label selections its classes allow is asked now.
+        change: told the field and its new value when a hand has changed it.
+    """
+    made: dict[str, Knob | Choice] = {field: Knob(field, change) for field in SLIDERS}
+    for field in CHOICES:
+        allowed = list(CHOICES[field])
+        if field == "label_selection":
+            allowed = [name for name in allowed if _possible(loop, name)]
+        made[field] = Choice(field, allowed, change)
+    return made
+
+
+def _possible(loop: Phase2, selection: Any) -> bool:
+    try:
+        loop.probabilities(selection)
+    except ConfigError:  # classes of equal size have none that GAMO would choose
+        return False
+    return True
