@@ -155,8 +155,9 @@ class Dashboard:
             figure.data[self._at["generated"]].x, figure.data[self._at["generated"]].y = points.T
             ties = figure.data[self._at["parents"]]
             ties.x, ties.y = self._ties(generated, points).T
-            if len(self.changes) != marked or len(figure.layout.shapes) > len(self.changes) * 4:
-                figure.layout.shapes = self._marks()
+            marks = self._marks()
+            if len(self.changes) != marked or len(marks) != len(figure.layout.shapes):
+                figure.layout.shapes = marks
 
     def _catch_up(self) -> None:
         """Takes what is new in the history."""
@@ -299,3 +300,33 @@ def _title(title: str, entries: Mapping[str, tuple[str, str]]) -> str:
         if SHORT.get(name, name)
     ]
     return f"<b>{title}</b>  " + "  ".join(marks)
+
+
+def overlay(histories: Mapping[str, Mapping[str, Sequence[Any]]], at: int) -> go.Figure:
+    """Curves of several branches of a run over each other, and where they part.
+
+    Args:
+        histories: the table "steps" of each branch, by its name.
+        at: the last step that they share.
+    """
+    keys = {"loss_d": "Adversarial, D", "loss_adv": "Adversarial, G", "loss_asc": "Contrastive, G",
+            "entropy": "Entropy of w"}  # fmt: skip
+    figure = make_subplots(
+        2, 2, subplot_titles=[f"<b>{title}</b>" for title in keys.values()], vertical_spacing=0.16
+    )
+    for panel, key in enumerate(keys):
+        place = {"row": panel // 2 + 1, "col": panel % 2 + 1}
+        for (name, steps), colour in zip(histories.items(), PALETTE, strict=False):
+            curve = Curve()
+            curve.extend(steps.get(key, []))
+            x, y = curve.points()
+            figure.add_scatter(
+                x=x, y=y, name=theme.as_text(name), legendgroup=name, showlegend=panel == 0,
+                mode="lines", line={"color": colour, "width": 2}, hovertemplate="%{y:.4g}", **place,
+            )  # fmt: skip
+        line = {"color": INK, "dash": "dot", "width": 1.5}
+        figure.add_vline(x=at + 0.5, line=line, **place)
+    figure.update_layout(template=theme.TEMPLATE, height=560, hovermode="x unified")
+    figure.update_layout(legend=theme.ABOVE | {"y": 1.06}, margin_t=90)
+    figure.update_xaxes(title_text="step", row=2)
+    return figure
