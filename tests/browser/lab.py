@@ -159,9 +159,12 @@ class Notebook:
 
     def run_all(self, seconds=120):
         """Run → Run All Cells; returns when all have run, none with an error."""
-        self.page.get_by_role("menuitem", name="Run", exact=True).click()
-        self.page.get_by_text("Run All Cells", exact=True).click()
+        self._choose("Run", "Run All Cells")
         self.wait(self._all_ran, "the end of all cells", seconds)
+
+    def _choose(self, menu, item):
+        self.page.get_by_role("menuitem", name=menu, exact=True).click()
+        self.page.get_by_text(item, exact=True).click()
 
     def _all_ran(self):
         cells = self.page.evaluate(CELLS)
@@ -182,14 +185,23 @@ class Notebook:
             self.wait(lambda graph=graph: graph.evaluate(DRAWN), f"figure {k + 1} drawn", 20)
             yield graph
 
+    def control(self, label):
+        """The control that a screen reader calls so."""
+        return self.page.get_by_label(label, exact=True)
+
+    def slider(self, label):
+        """The handle of the slider beside the number box of that name."""
+        row = self.panel.locator(".widget-hbox", has=self.control(label)).last
+        return row.get_by_role("slider")
+
     def screenshot(self, name):
         """Keeps a picture of the page as an artefact."""
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
     def save(self):
-        """Ctrl+S; returns the file's size in bytes."""
+        """File → Save Notebook; returns the file's size in bytes."""
         before = self.path.stat().st_mtime_ns
-        self.page.keyboard.press("Control+s")
+        self._choose("File", "Save Notebook")
         self.wait(lambda: self.path.stat().st_mtime_ns > before, "the saved file", 20)
         nbformat.read(self.path, as_version=4)
         return self.path.stat().st_size
