@@ -14,22 +14,16 @@ ROOT = Path(__file__).parents[1]
 VERSIONS = ("ipykernel==6.31.0", "ipykernel==7.3.0", "ipykernel")  # and the newest
 NOT_TO_BE_HAD = "No matching distribution found"  # what pip says without an index, too
 
-STAND_IN = """
-import ipywidgets
-from facog_lab.worker import Worker
+PANEL = """
+from facog_lab import panels, presets
 
-def steps():
-    while True:
-        seen.append(slider.value)
-        yield
-
-seen = []
-slider = ipywidgets.IntSlider(5, 1, 20)
-worker = Worker(steps(), lambda step: None, lambda: None)
-worker.rate = 200
-display(slider)
-worker.start()
+settings = presets.experiment("cpu", phase1={"epochs": 1}, phase2={"epochs": 2000})
+panel = panels.phase2(settings, "cpu", "auto")
 """
+STEPS = "panel.history['steps']"
+TRAINERS = "[t.name for t in __import__('threading').enumerate()].count('facog-training')"
+
+pytestmark = pytest.mark.xdist_group("kernels")
 
 
 class Kernel:
@@ -37,12 +31,14 @@ class Kernel:
 
     Args:
         folder: packages that are imported rather than the environment's.
+        outputs: where runs are kept.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, outputs):
         self.manager = KernelManager(kernel_name="python3")
-        path = os.pathsep.join([str(folder), str(ROOT), os.environ.get("PYTHONPATH", "")])
-        self.manager.start_kernel(env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"})
+        path = os.pathsep.join([str(folder), str(ROOT)])
+        settings = {"PYTHONPATH": path, "FACOG_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1"}
+        self.manager.start_kernel(env=os.environ | settings)
         self.client = self.manager.blocking_client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
@@ -79,15 +75,17 @@ class Kernel:
 
     def set(self, widget, subshell=None, **state):
         """A hand at a control: its new state comes as a message from the page."""
-        self._send(widget, subshell, {"method": "update", "state": state, "buffer_paths": []})
+        data = {"method": "update", "state": state, "buffer_paths": []}
+        self.send(self.value(f"{widget}.model_id"), data, subshell)
 
     def click(self, button, subshell=None):
         """A press of a button."""
-        self._send(button, subshell, {"method": "custom", "content": {"event": "click"}})
+        data = {"method": "custom", "content": {"event": "click"}}
+        self.send(self.value(f"{button}.model_id"), data, subshell)
 
-    def _send(self, widget, subshell, data):
-        content = {"comm_id": self.value(f"{widget}.model_id"), "data": data}
-        message = self.client.session.msg("comm_msg", content)
+    def send(self, model_id, data, subshell=None):
+        """A message of the page to a widget."""
+        message = self.client.session.msg("comm_msg", {"comm_id": model_id, "data": data})
         message["header"]["subshell_id"] = subshell
         self.client.shell_channel.send(message)
 
@@ -96,8 +94,14 @@ class Kernel:
         self.manager.shutdown_kernel(now=True)
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder for runs, so that phase 1 is made once."""
+    return tmp_path_factory.mktemp("outputs")
+
+
 @pytest.fixture(scope="module", params=VERSIONS)
-def kernel(request, tmp_path_factory):
+def kernel(request, tmp_path_factory, runs):
     """A kernel of each version; all else comes from this environment."""
     folder = tmp_path_factory.mktemp("ipykernel")
     wanted = [request.param, "nest-asyncio", "psutil"]  # which 6.31 needs and 7.4 does not
@@ -106,16 +110,102 @@ def kernel(request, tmp_path_factory):
     if done.returncode:
         assert NOT_TO_BE_HAD in done.stderr, done.stderr
         pytest.skip(f"pip reaches no index that has {request.param}: {done.stderr[-300:]}")
-    kernel = Kernel(folder)
+    kernel = Kernel(folder, runs)
     assert kernel.value("__import__('ipykernel').__file__").startswith(str(folder))
     yield kernel
     kernel.end()
 
 
-def test_a_value_arrives_while_a_thread_trains(kernel):
-    kernel.run(STAND_IN)
-    for value, subshell in enumerate(kernel.subshells, start=7):
-        kernel.set("slider", subshell, value=value)
-        kernel.wait(f"seen[-1] == {value}")
-        assert kernel.value("worker.running")
-    kernel.run("worker.pause()")
+@pytest.fixture
+def panel(kernel):
+    """The kernel, with a panel that a cell has just made; no step was taken."""
+    kernel.run(PANEL)
+    assert kernel.value("type(panel).__name__") == "Phase2Panel"
+    assert kernel.value("panel.loop.step") == 0
+    return kernel
+
+
+def test_what_a_hand_moves_is_read_by_a_step_while_it_trains(panel):
+    panel.click("panel.buttons['Start']")
+    for turn, subshell in enumerate(panel.subshells):
+        panel.wait(f"panel.loop.step > {100 * turn + 20}")
+        before = panel.value("panel.loop.step")
+        panel.set("panel.knobs['lambda_adv'].slider", subshell, value=0.25 + turn)
+        panel.set("panel.knobs['n_s'].box", subshell, value=9 + turn)
+        panel.wait(f"{STEPS}['n_s'][-1] == {9 + turn}")
+        assert panel.value("panel.worker.running")
+        used = panel.value(f"{STEPS}['lambda_adv'].index({0.25 + turn})")
+        assert used >= before  # later than the message, and of all steps since
+        assert set(panel.value(f"{STEPS}['lambda_adv'][{used}:]")) == {0.25 + turn}
+        assert panel.value("panel.knobs['n_s'].slider.value") == 9 + turn  # both follow
+    panel.click("panel.buttons['Pause']", subshell)
+    panel.wait(f"{TRAINERS} == 0")
+    changed = panel.value("[(c.control, c.new) for c in panel.run.changes]")
+    assert [c for c in changed if c[0] == "n_s"] == [["n_s", 9 + k] for k in range(turn + 1)]
+
+
+def test_pause_step_and_reset(panel):
+    for subshell in panel.subshells:
+        panel.click("panel.buttons['Start']", subshell)
+        panel.wait("panel.loop.step > 10")
+        panel.click("panel.buttons['Pause']", subshell)
+        panel.wait(f"{TRAINERS} == 0")
+        paused = panel.value("panel.loop.step")
+        assert "Paused" in panel.value("panel.state.value")
+        panel.click("panel.buttons['Step']", subshell)
+        panel.wait(f"{TRAINERS} == 0 and panel.loop.step > {paused}")
+        assert panel.value("panel.loop.step") == paused + 1
+        panel.click("panel.buttons['Reset']", subshell)
+        panel.wait("panel.loop.step == 0")
+        assert panel.value("panel.history['steps']") == {}
+
+
+def test_a_cell_that_runs_again_leaves_one_thread(panel):
+    panel.click("panel.buttons['Start']")
+    panel.wait("panel.loop.step > 10")
+    panel.run("before = panel\n" + PANEL)
+    assert panel.value(TRAINERS) == 0
+    panel.click("panel.buttons['Start']")
+    panel.wait("panel.loop.step > 10")
+    assert panel.value(TRAINERS) == 1
+    assert not panel.value("before.worker.running")
+
+
+@pytest.fixture
+def impatient(panel):
+    """A panel that gives its page seconds only."""
+    panel.run("from facog_lab import page; page.SILENT, page.GRACE = 1.0, 0.5")
+    yield panel
+    panel.run("page.SILENT, page.GRACE = 15.0, 5.0")
+
+
+def test_a_page_that_falls_silent_ends_the_thread(impatient):
+    """A page that never said a word, as in the other tests, ends nothing."""
+    impatient.click("panel.buttons['Start']")
+    for beats in range(1, 10):
+        impatient.set("panel.page", impatient.subshells[-1], beats=beats)
+        time.sleep(0.3)
+    assert impatient.value("panel.worker.running")
+    impatient.wait(f"{TRAINERS} == 0")
+    assert "its page was closed" in impatient.value("panel.state.value")
+
+
+def test_a_page_whose_words_wait_for_a_cell_is_there(impatient):
+    page = impatient.value("panel.page.model_id")
+    impatient.click("panel.buttons['Start']")
+    impatient.client.execute("import time; before = panel.loop.step; time.sleep(3)")
+    for beats in range(1, 12):
+        impatient.send(page, {"method": "update", "state": {"beats": beats}})
+        time.sleep(0.3)
+    assert impatient.value("panel.page.beats") == 11
+    assert impatient.value("panel.worker.running")
+    assert impatient.value("panel.loop.step > before + 100")  # it trained all the while
+
+
+def test_an_error_in_the_thread_is_shown_and_raised(panel):
+    panel.run("panel.loop.dictionary = None")
+    panel.click("panel.buttons['Start']")
+    panel.wait(f"panel.worker.error is not None and {TRAINERS} == 0")
+    assert "Stopped" in panel.value("panel.state.value")
+    with pytest.raises(AssertionError, match="AttributeError"):
+        panel.run("panel.result()")
