@@ -7,6 +7,7 @@ each function gives a plain figure and makes no widget.
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
@@ -18,6 +19,7 @@ from facog_lab.datasets import DataConfig, DataError, LongTailed, Profile, long_
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.embedding import Map, fit_map
 from facog_lab.progress import Live, is_live
+from facog_lab.width import Width
 
 NEIGHBOURS = 5  # of a feature
 LARGEST_RATIO = 10_000
@@ -70,22 +72,29 @@ class Number(w.HBox):
 
     Args:
         box: the number, with its name as the description.
-        slider: for the same number.
-        rounded: what the box makes of a slider's value.
+        slider: for the same number; a FloatLogSlider's is taken to three digits.
     """
 
-    def __init__(self, box: Any, slider: Any, rounded: Callable[[float], float]) -> None:
-        self.box, self.slider, self.rounded = box, slider, rounded
+    def __init__(self, box: Any, slider: Any) -> None:
+        self.box, self.slider = box, slider
         slider.observe(lambda change: self._take(change.new), "value")
         box.observe(lambda change: self._show(change.new), "value")
         super().__init__([box, slider])
 
     def _take(self, value: float) -> None:
-        self.box.value = self.rounded(value)
+        if not self._same_step():  # else the page has moved a box's value to the slider's grid
+            log = isinstance(self.slider, w.FloatLogSlider)
+            self.box.value = float(f"{value:.3g}") if log else value
 
     def _show(self, value: float) -> None:
-        if self.rounded(self.slider.value) != value:  # else a hand is just moving it
+        if not self._same_step():  # else a hand is just moving it
             self.slider.value = value
+
+    def _same_step(self) -> bool:
+        shown, value = self.slider.value, self.box.value
+        if isinstance(self.slider, w.FloatLogSlider):
+            return abs(math.log(shown / value, self.slider.base)) <= 0.501 * self.slider.step
+        return shown == value
 
 
 class Explorer(w.VBox):
@@ -93,18 +102,29 @@ class Explorer(w.VBox):
 
     What goes wrong is said in the line, and the figure stays as it was.
 
+    Args:
+        controls: in a row, which may wrap.
+        above: what else is between the line and the figure.
+        below: what else is below the figure.
+
     Attributes:
+        row: the controls.
         figure: the live figure.
         status: the line.
     """
 
-    def __init__(self, controls: Sequence[w.Widget]) -> None:
+    def __init__(
+        self,
+        controls: Sequence[w.Widget],
+        above: Sequence[w.Widget] = (),
+        below: Sequence[w.Widget] = (),
+    ) -> None:
         self.status = w.HTML()
         figure, said = self.drawn()
         self.figure = figures.widget(figure)
         self._say(said)
-        row = w.HBox(controls, layout=w.Layout(flex_flow="row wrap"))
-        super().__init__([row, self.status, self.figure])
+        self.row = w.HBox(controls, layout=w.Layout(flex_flow="row wrap"))
+        super().__init__([self.row, self.status, *above, Width(), self.figure, *below])
 
     def drawn(self) -> tuple[Any, str]:
         """The figure of what the controls say, and the line."""
@@ -112,19 +132,27 @@ class Explorer(w.VBox):
 
     def follow(self, change: Any = None) -> None:
         """Shows what the controls say now."""
+        self.attempt(self._follow)
+
+    def attempt(self, act: Callable[..., None], *values: Any) -> None:
+        """Does what a callback is for; what goes wrong there is said, or nobody would see it."""
         try:
-            figure, said = self.drawn()
-        except Exception as error:  # in a callback it would be seen by nobody
+            act(*values)
+        except Exception as error:
             kind = "" if isinstance(error, DataError) else f"{type(error).__name__}: "
             self._say(f"⚠ {kind}{error}")
-            return
-        with self.figure.batch_update():
+
+    def _follow(self) -> None:
+        figure, said = self.drawn()
+        layout = figure.layout.to_plotly_json()
+        layout.pop("template")  # always the same, and long
+        # There may be fewer of these than before, even none.
+        counted = {name: layout.pop(name, ()) for name in ("annotations", "shapes")}
+        with self.figure.batch_update():  # what is the same is not sent again
             for shown, new in zip(self.figure.data, figure.data, strict=True):
-                shown.update(new.to_plotly_json(), overwrite=True)
-            self.figure.update_layout(figure.layout.to_plotly_json(), overwrite=True)
-            # There may be fewer of these than before, even none.
-            self.figure.layout.annotations = figure.layout.annotations
-            self.figure.layout.shapes = figure.layout.shapes
+                shown.update(new.to_plotly_json())
+            self.figure.layout.update(layout)
+            self.figure.layout.update(counted, overwrite=True)
         self._say(said)
 
     def _say(self, text: str) -> None:
@@ -167,7 +195,6 @@ class LongTail(Explorer):
                 layout=w.Layout(width="380px"),
                 **named,
             ),
-            lambda value: float(f"{value:.3g}"),
         )
         super().__init__([self.profile, self.ratio])
         self.profile.observe(self.follow, "value")
@@ -207,19 +234,11 @@ class Feature(Explorer):
             description="Class",
             tooltip="in brackets: its features",
         )
-        tooltip = "0 is the nearest to the mean of its class, the last is the farthest from it"
-        self.number = Number(
-            w.BoundedIntText(
-                description="Feature", tooltip=tooltip, style=NAMED, layout=w.Layout(width="150px")
-            ),
-            w.IntSlider(tooltip=tooltip, style=NAMED, readout=False),
-            int,
-        )
-        self._bound()
+        self.number = self._numbered()
         self.number.box.value = self.number.box.max
         super().__init__([self.of_class, self.number])
         self.number.box.observe(self.follow, "value")
-        self.of_class.observe(self._enter, "value")
+        self.of_class.observe(lambda _: self.attempt(self._enter), "value")
 
     def drawn(self) -> tuple[Any, str]:
         """The portrait of the chosen feature."""
@@ -227,19 +246,31 @@ class Feature(Explorer):
         figure = _portrait(self.dictionary, self.data, self.fitted, label, number)
         return figure, "Features are counted from the mean of their class outwards: 0 is nearest."
 
-    def _enter(self, change: Any) -> None:
+    def _enter(self) -> None:
         """Begins in the middle of the class."""
-        self.number.box.value = 0
-        self._bound()
-        self.follow()
+        before, self.number = self.number, self._numbered()
+        self.number.box.observe(self.follow, "value")
+        self.row.children = [self.of_class, self.number]
+        for gone in (*before.children, before):
+            gone.close()
+        self._follow()
 
-    def _bound(self) -> None:
-        """As many numbers as the class has features."""
-        starts, label = self.dictionary.starts, self.of_class.value
-        last = int(starts[label + 1] - starts[label]) - 1
-        box, slider = self.number.box, self.number.slider
-        box.max, slider.max = last, max(1, last)  # a slider without a length cannot be drawn
-        slider.description, slider.disabled = f"0 to {last:,}", last == 0
+    def _numbered(self) -> Number:
+        """A number for each feature of the class; a slider's End key would keep an older end."""
+        last = int(self.dictionary.starts.diff()[self.of_class.value]) - 1
+        named = {"tooltip": "0 is the nearest to the mean of its class, the last is the farthest"}
+        box = w.BoundedIntText(
+            max=last, description="Feature", style=NAMED, layout=w.Layout(width="150px"), **named
+        )
+        slider = w.IntSlider(
+            max=max(1, last),  # one without a length cannot be drawn
+            disabled=last == 0,
+            description=f"0 to {last:,}",
+            style=NAMED,
+            readout=False,
+            **named,
+        )
+        return Number(box, slider)
 
 
 def _portrait(

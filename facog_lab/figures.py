@@ -34,7 +34,11 @@ SMOOTHED = 200  # points of a curve above which it is smoothed
 
 def widget(figure: go.Figure) -> go.FigureWidget:
     """The same figure as a widget, whose traces can be changed while it is shown."""
-    return go.FigureWidget(figure)
+    shown = go.FigureWidget(figure)
+    shown._config = shown._config | {"responsive": True}  # see width.Width
+    if figure.layout.height is None:  # a widget does not look for it in the template
+        shown.layout.height = theme.TEMPLATE.layout.height
+    return shown
 
 
 def class_counts(
@@ -62,6 +66,7 @@ def class_counts(
     figure.update_traces(hovertemplate="%{x}: %{y:,} images<extra></extra>")
     if len(n) <= 20:
         figure.update_traces(texttemplate="%{y:,}", textposition="auto", textangle=0)
+        figure.update_xaxes(dtick=1)  # a widget that grew would leave every second name out
     other = n if reference is None else np.asarray(reference)
     if reference is not None:
         _outline(figure, other)

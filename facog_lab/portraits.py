@@ -22,9 +22,10 @@ SPLIT = 0.46  # of the width: where the map begins
 UNIT = 100  # screen pixels of an image's width
 MOST_BEHIND = 10_000  # points of other classes; of more, every second, third, ... is drawn
 GROUND = {"size": 4, "opacity": 0.35}
-OWN = {"size": 8, "opacity": 0.9, "line": {"color": INK, "width": 1}}
-STAR = {"size": 20, "symbol": "star", "line": {"color": INK, "width": 2}}
-CROSS = {"size": 13, "symbol": "x-thin", "line": {"color": INK, "width": 3}}
+OWN = {"size": 7, "opacity": 0.9, "line": {"color": INK, "width": 1}}
+# White with a dark edge stands out from every class, on light and on dark pages.
+ONE = {"color": "white", "line": {"color": "#222", "width": 2}}
+STAR, CROSS = ONE | {"size": 20, "symbol": "star"}, ONE | {"size": 11, "symbol": "x"}
 
 
 def portrait(
@@ -93,14 +94,14 @@ def _map(
         (draw, points[inside], [names[label]] * len(inside), OWN | {"color": colours[label]}),
         (go.Scatter, points[near], [names[c] for c in owner[near]], rings),
         (go.Scatter, mean[None], [f"mean of {names[label]}"], CROSS),
-        (go.Scatter, points[feature], ["this feature"], STAR | {"color": colours[label]}),
+        (go.Scatter, points[feature], ["this feature"], STAR),
     ):
         x, y = xy.T.astype(np.float32)
         at = {"x": x, "y": y, "text": text, "marker": marker, "xaxis": "x2", "yaxis": "y2"}
         hover = {"hovertemplate": "%{text}<extra></extra>", "showlegend": False}
         figure.add_trace(maker(**at, **hover, mode="markers"))
     own = f'<span style="color:{colours[label]}">●</span> {names[label]}'
-    head = f"<b>PCA map of {len(points):,} features</b><br>{own}   ★ this feature   ✕ mean"
+    head = f"<b>PCA map of {len(points):,} features</b><br>{own}   ☆ this feature   ✕ mean"
     place = {"x": SPLIT, "y": 1, "xref": "paper", "yref": "paper", "yshift": 5}
     place |= {"xanchor": "left", "yanchor": "bottom", "align": "left", "font_size": 14}
     figure.add_annotation(text=head, showarrow=False, **place)

@@ -22,7 +22,7 @@ CORE = {
 WORKBENCH = {
     *("demo", "embedding", "explorers", "figures", "panels", "parameters", "pictures"),
     *("portraits", "theme", "alarms", "dashboard", "knobs", "live_figure", "page", "triptych"),
-    "worker",
+    *("width", "worker"),
 }
 
 
