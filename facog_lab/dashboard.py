@@ -211,8 +211,13 @@ class Dashboard:
                 **{"type": "line", "x0": step, "x1": step, "y0": 0, "y1": 1, "line": line},
                 **{"xref": f"x{axis}", "yref": f"y{axis} domain", "layer": "below"},
                 "label": {
-                    **{"text": ",".join(map(str, numbers)), "textposition": "end"},
-                    **{"textangle": 0, "font": {"size": 11}, "xanchor": "left"},
+                    **{"text": ",".join(map(str, numbers)), "textposition": "start"},
+                    **{
+                        "textangle": 0,
+                        "font": {"size": 11},
+                        "xanchor": "left",
+                        "yanchor": "bottom",
+                    },
                 },
             }
             for step, numbers in steps.items()
@@ -233,7 +238,7 @@ class Dashboard:
             for name, (colour, dash) in curves.items():
                 figure.add_scatter(
                     x=[], y=[], name=theme.LABELS.get(name, name), row=row, col=column,
-                    line={"color": colour, "dash": dash, "width": 2}, marker_size=4,
+                    line={"color": colour, "dash": dash, "width": 2}, marker_size=3,
                     mode="lines+markers" if name in SCORED else "lines",
                     hovertemplate="%{y:.4g}",
                 )  # fmt: skip
@@ -257,7 +262,7 @@ class Dashboard:
         figure.update_xaxes(title_text="step", title_standoff=2, row=2)
         figure.update_yaxes(rangemode="tozero", row=1)
         figure.update_yaxes(rangemode="tozero", row=2, col=1)
-        figure.update_yaxes(type="log", rangemode="normal", row=1, col=2)  # they differ hundredfold
+        figure.update_yaxes(type="log", dtick=1, row=1, col=2)  # they differ a hundredfold
         figure.update_yaxes(range=[0, 1.02], row=2, col=2)
         figure.update_yaxes(range=[0, 1.02], row=3, col=1)
         figure.update_xaxes(type="category", dtick=1, tickfont_size=11, row=3, col=1)
@@ -273,12 +278,6 @@ class Dashboard:
         self._at["parents"] = len(figure.data)
         line = {"color": INK, "width": 1}
         figure.add_scatter(x=[], y=[], mode="lines", line=line, hoverinfo="skip", row=3, col=2)
-        if len(names) <= NAMED:
-            centres = np.array([points[labels == c].mean(0) for c in range(len(names))])
-            figure.add_scatter(
-                x=centres[:, 0], y=centres[:, 1], mode="text", text=[f"<b>{k}</b>" for k in names],
-                textfont={"size": 14, "color": colours}, hoverinfo="skip", row=3, col=2,
-            )  # fmt: skip
         for name, owner, xy, look in (
             ("real", labels, points, REAL | {"size": 4}),
             ("generated", self._wanted.cpu(), np.empty((0, 2)), GENERATED | {"size": 8}),
@@ -288,6 +287,14 @@ class Dashboard:
                 x=xy[:, 0], y=xy[:, 1], mode="markers", marker=look | {"color": colours[owner]},
                 text=[names[c] for c in owner], row=3, col=2,
                 hovertemplate=f"%{{text}}, {name}<extra></extra>",
+            )  # fmt: skip
+        if len(names) <= NAMED:
+            of_class = [points[labels == c] for c in range(len(names))]
+            above = np.array([[xy[:, 0].mean(), xy[:, 1].max()] for xy in of_class])
+            figure.add_scatter(
+                x=above[:, 0], y=above[:, 1], mode="text", text=[f"<b>{k}</b>" for k in names],
+                textfont={"size": FONT, "color": colours}, textposition="top center",
+                hoverinfo="skip", cliponaxis=False, row=3, col=2,
             )  # fmt: skip
 
 

@@ -60,6 +60,7 @@ class Knob:
 
     def __init__(self, field: str, change: Set) -> None:
         self.field, self.change, self.quiet = field, change, False
+        self.value = getattr(Controls(), field)
         said = Controls.model_fields[field].description or ""
         kind = widgets.IntText if field == "n_s" else widgets.FloatText
         self.box = kind(
@@ -76,22 +77,25 @@ class Knob:
         self.widget = widgets.HBox([self.box, self.slider])
 
     def show(self, value: float) -> None:
-        """Shows a value; the slider stops at its end."""
-        self.quiet = True
+        """Shows a value; the slider goes to its nearest mark."""
+        self.quiet, self.value = True, value
         self.box.value = value
-        # A slider that shows the value already is left alone: a hand may be dragging it.
-        if not math.isclose(self.slider.value, reached := self._reachable(value), rel_tol=5e-3):
-            self.slider.value = reached
+        if not self._shows(self.slider.value):  # else it is left alone: a hand may hold it
+            self.slider.value = self._mark()
         self.quiet = False
 
-    def _reachable(self, value: float) -> float:
-        low, high = self.slider.min, self.slider.max
-        if isinstance(self.slider, widgets.FloatLogSlider):
-            low, high = 10**low, 10**high
-        return min(max(value, low), high)
+    def _mark(self) -> float:
+        low, high, step = self.slider.min, self.slider.max, self.slider.step
+        if not isinstance(self.slider, widgets.FloatLogSlider):
+            return min(max(self.value, low), high)
+        return 10 ** min(max(round(math.log10(self.value) / step) * step, low), high)
+
+    def _shows(self, value: float) -> bool:
+        return math.isclose(value, self._mark(), rel_tol=1e-6, abs_tol=1e-9)
 
     def _moved(self, event: Any) -> None:
-        if self.quiet:
+        # A page sends the value of a slider back, rounded in its own way, when it first shows it.
+        if self.quiet or (event.owner is self.slider and self._shows(event.new)):
             return
         exact = event.owner is self.box or self.field == "n_s"
         self.change(self.field, event.new if exact else float(f"{event.new:.3g}"))

@@ -40,16 +40,17 @@ from facog_lab.page import Page
 from facog_lab.presets import Experiment
 from facog_lab.progress import Live, is_live
 from facog_lab.triptych import phase2_terms
+from facog_lab.width import Width
 from facog_lab.worker import Worker
 
 __all__ = ["LiveFigure", "Phase2Panel", "phase2"]
 
 CHANGES = 6  # of the controls that are listed, the last ones
-LIST = "margin:4px 0;line-height:1.3"
+LINES = "margin:2px 0;line-height:1.3"
 REDRAW = 0.2  # seconds between two drawings of the charts at least
 SHARE = 0.1  # of the time at most that drawing takes; then it is drawn less often
 TERMS = 1.0  # seconds between two looks at every loss term and its gradient
-SPEEDS = {"as fast as it can": None, "1 step/s": 1.0, "3 steps/s": 3.0, "10 steps/s": 10.0,
+SPEEDS = {"as fast as it can": 0.0, "1 step/s": 1.0, "3 steps/s": 3.0, "10 steps/s": 10.0,
           "30 steps/s": 30.0}  # fmt: skip
 
 
@@ -114,12 +115,13 @@ class Phase2Panel:
         self.buttons = {}
         for name, icon, tooltip, act in said:
             self.buttons[name] = widgets.Button(description=name, icon=icon, tooltip=tooltip)
-            self.buttons[name].layout = widgets.Layout(width="71px")
+            self.buttons[name].layout = widgets.Layout(width="71px", padding="0")
             self.buttons[name].on_click(lambda _, act=act: act())
         self.speed = widgets.Dropdown(options=SPEEDS, description="speed limit")
         self.speed.style.description_width, self.speed.layout.width = "98px", "290px"
-        self.speed.observe(lambda event: setattr(self.worker, "rate", event.new), "value")
-        self.state, self.message, self.words, self.terms = (widgets.HTML() for _ in range(4))
+        self.speed.observe(self._set_rate, "value")
+        self.state, self.where, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.words, self.terms = widgets.HTML(), widgets.HTML()
         self.dashboard = Dashboard(self.run.loop, self.run.phase1_scores)
         self.chart = figures.widget(self.dashboard.figure())
         self._restart()
@@ -185,6 +187,9 @@ class Phase2Panel:
                 self.message.value = _marked(f"Not changed. {error}")
             self.knobs[field].show(getattr(self.run.loop.controls, field))
 
+    def _set_rate(self, event: Any) -> None:
+        self.worker.rate = event.new or None
+
     def _restart(self) -> None:
         """Shows a run before its first step; there is no thread."""
         for field, knob in self.knobs.items():
@@ -219,32 +224,33 @@ class Phase2Panel:
         except (OSError, RuntimeError) as error:  # a full disk is no reason to lose what is here
             self._reason += f" Not kept: {error}"
         self._looked = 0.0
-        self.state.value = self._state(time.monotonic())  # whatever may fail in the drawing
+        self._say(time.monotonic())  # whatever may fail in the drawing
         self._draw(time.monotonic())
 
     def _draw(self, now: float) -> None:
         """Charts and texts, up to date."""
         self.dashboard.update(self.chart)
         self.redraws += 1
-        self.state.value = self._state(now)
+        self._say(now)
         self.words.value = self._words()
         if now - self._looked > TERMS:
             self.terms.value = phase2_terms(self.run.loop)._repr_html_()
             self._looked = now
 
-    def _state(self, now: float) -> str:
+    def _say(self, now: float) -> None:
+        """Where the run is; the state alone, which changes seldom, is for screen readers."""
         loop, (then, before) = self.run.loop, self._counted
-        rate = (loop.step - before) / max(1e-9, now - then)
-        self._counted = (now, loop.step)
         running = self.worker.running and not self._reason
-        head = f"Running, {rate:,.0f} steps/s" if running else self._reason
+        state = html.escape("Running" if running else self._reason)
+        self.state.value = f'<b role="status">{state}</b>'
         epoch = f"epoch {loop.step // loop.steps_per_epoch:,} of {loop.config.epochs:,}"
-        where = f"step {loop.step:,} of {loop.total_steps:,}, {epoch}"
-        kept = f"<br>kept in {html.escape(self._folder())}" if self.run.folder else ""
-        return f'<div role="status"><b>{html.escape(head)}</b><br>{where}{kept}</div>'
-
-    def _folder(self) -> str:
-        return "/".join(self.run.folder.parts[-3:]) if self.run.folder else ""
+        lines = [f"step {loop.step:,} of {loop.total_steps:,}, {epoch}"]
+        if running and now > then:
+            lines.append(f"{(loop.step - before) / (now - then):,.0f} steps/s")
+        if self.run.folder:
+            lines.append("kept in " + html.escape("/".join(self.run.folder.parts[-3:])))
+        self.where.value = f'<div style="{LINES}">{"<br>".join(lines)}</div>'
+        self._counted = (now, loop.step)
 
     def _words(self) -> str:
         """Alarms, and the changes that are marked in the charts."""
@@ -255,14 +261,15 @@ class Phase2Panel:
             for number, change in list(enumerate(self.dashboard.changes, 1))[-CHANGES:]
         )
         return (
-            f'<ul style="{LIST};list-style:none;padding:0">{alarms}</ul>'
-            f'<ol style="{LIST};padding-left:2em">{changes}</ol>'
+            f'<ul style="{LINES};list-style:none;padding:0">{alarms}</ul>'
+            f'<ol style="{LINES};padding-left:2em">{changes}</ol>'
         )
 
     def _arranged(self) -> widgets.VBox:
         left = [
             widgets.HBox([*self.buttons.values()]),
             self.state,
+            self.where,
             self.message,
             self.speed,
             *(knob.widget for knob in self.knobs.values()),
@@ -270,9 +277,10 @@ class Phase2Panel:
             self.page,
         ]
         column = widgets.VBox(left, layout={"width": "300px", "flex": "0 0 auto"})
-        chart = widgets.VBox([self.chart], layout={"flex": "1 1 0", "min_width": "0"})
+        wide = {"flex": "1 1 0", "min_width": "0"}
+        chart = widgets.VBox([Width(), self.chart], layout=wide)
         return widgets.VBox([widgets.HBox([column, chart]), self.terms])
 
 
 def _marked(text: str) -> str:
-    return f'<div role="alert" style="line-height:1.3">⚠ {html.escape(text)}</div>'
+    return f'<div role="alert" style="{LINES}">⚠ {html.escape(text)}</div>'

@@ -69,7 +69,8 @@ class Triptych:
         heads = ("formula", "line of code", "λ", "value", "‖gradient‖")
         head = "".join(f'<th scope="col" style="text-align:left">{name}</th>' for name in heads)
         rows = "".join(f"<tr>{''.join(map(_cell, self._cells(term)))}</tr>" for term in self.terms)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        body = f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
+        return f'<table style="line-height:1.3">{body}</table>'
 
     def _cells(self, term: Term) -> tuple[str, ...]:
         place, line = source_line(term.where)
@@ -153,7 +154,7 @@ def _term(
 
 @functools.cache
 def _formula(name: str) -> str:
-    return to_mathml(FORMULAS[name])
+    return to_mathml(rf"\displaystyle {FORMULAS[name]}")
 
 
 def _cell(content: str) -> str:
