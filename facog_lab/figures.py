@@ -93,7 +93,8 @@ def class_counts(
 def _outline(figure: go.Figure, counts: NDArray[Any]) -> None:
     """Hollow bars over those of a figure, and what they are."""
     figure.update_traces(showlegend=False)
-    marker = {"color": "rgba(0,0,0,0)", "line": {"color": INK, "width": 2}}
+    line = {"color": INK, "width": 2 if len(counts) <= 20 else 0.8}
+    marker = {"color": "rgba(0,0,0,0)", "line": line}
     outline = {"y": counts, "marker": marker, "name": "outline: the data set of this notebook"}
     figure.add_bar(x=figure.data[0].x, hoverinfo="skip", showlegend=True, **outline)
     figure.update_layout(barmode="overlay", legend=theme.ABOVE, margin_t=110)

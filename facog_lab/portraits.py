@@ -1,6 +1,6 @@
-"""The portrait of one feature: its image, its neighbours, its place on a map of all features.
+"""Portraits: of a real feature and its neighbours, of generated ones and what they were mixed from.
 
-It belongs to `figures`, which offers it under its own name.
+They belong to `figures`, which offers them under its own name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
 from facog_lab import theme
-from facog_lab.pictures import SVG_POINTS, framed_sheet
+from facog_lab.maps import convex_hull
+from facog_lab.pictures import SVG_POINTS, captioned_sheet, framed_sheet
 from facog_lab.theme import BLUE, INK, ORANGE, as_text, class_colours, class_labels
 
 COLUMNS = 3  # of the images
@@ -70,6 +71,64 @@ def portrait(
     return figure
 
 
+def mixtures(
+    images: ArrayLike,
+    weights: ArrayLike,
+    labels: ArrayLike,
+    places: ArrayLike,
+    parents: ArrayLike,
+    points: ArrayLike,
+    class_names: Sequence[str],
+) -> go.Figure:
+    """Generated features: a row of parents for each, and where they lie on the PCA map.
+
+    Args:
+        images: (K, n, C, H, W) uint8, of the n parents with the largest weights, largest first.
+        weights: (K, n) their weights in the mixture.
+        labels: (K,) classes, K at most 10.
+        places: (K, 2) the generated features on the map.
+        parents: (K, n_s, 2) all parents on the map.
+        points: (N, 2) real features on the map.
+        class_names: C names.
+    """
+    pictures, w, owner = np.asarray(images), np.asarray(weights, float), np.asarray(labels, int)
+    names, colours = class_labels(class_names), class_colours(len(class_names))
+    captions = [class_names[c] for c in owner for _ in w[0]] if len(w) else []
+    figure = captioned_sheet(
+        pictures.reshape(-1, *pictures.shape[2:]),
+        captions,
+        [f"w = {weight:.3f}" for weight in w.ravel()],
+        w.shape[1],
+        "What was mixed: real images, each with its weight",
+        UNIT,
+    )
+    figure.update_layout(xaxis_domain=[0, 0.55], legend=theme.ABOVE, margin_b=30)
+    figure.update_layout(title_subtitle_text="a row is one generated feature; a polygon its hull")
+    figure.update_layout(height=max(520, figure.layout.height), margin_t=110)
+    ground = np.asarray(points, np.float32)
+    on = {"xaxis": "x2", "yaxis": "y2"}
+    draw = go.Scatter if len(ground) <= SVG_POINTS else go.Scattergl
+    x, y = ground[:: -(-len(ground) // MOST_BEHIND)].T
+    figure.add_trace(draw(x=x, y=y, mode="markers", marker=GROUND, hoverinfo="skip", **on))
+    figure.update_traces(showlegend=False)
+    for c, place, ends in zip(owner, np.asarray(places), np.asarray(parents), strict=True):
+        corners = convex_hull(ends)
+        x, y = np.r_[corners, corners[:1]].T
+        style = {"line": {"color": colours[c], "width": 2}, "fill": "toself", "legendgroup": str(c)}
+        figure.add_scatter(
+            x=x, y=y, mode="lines", hoverinfo="skip", showlegend=False, **style, **on
+        )
+        (x, y), marker = place, {"color": colours[c], "symbol": "diamond", "size": 14}
+        marker |= {"line": {"color": INK, "width": 2}}
+        said = {"name": names[c], "hovertemplate": "%{fullData.name}, generated<extra></extra>"}
+        said |= {"legendgroup": str(c)}
+        figure.add_scatter(x=[x], y=[y], mode="markers", marker=marker, **said, **on)
+    frame = {"showline": True, "mirror": True, "linecolor": theme.FAINT, "showgrid": False}
+    frame |= {"showticklabels": False, "zeroline": False}
+    figure.update_layout(xaxis2=frame | {"domain": [0.58, 1], "anchor": "y2"})
+    return figure.update_layout(yaxis2=frame | {"anchor": "x2", "scaleanchor": "x2"})
+
+
 def _map(
     figure: go.Figure,
     points: NDArray[Any],
@@ -81,6 +140,7 @@ def _map(
     """Adds the map on axes of its own: all features, then the class, neighbours, the one."""
     names, colours = class_labels(class_names), np.array(class_colours(len(class_names)))
     label, near, feature = owner[chosen[0]], chosen[1:], chosen[:1]
+    # All of one kind: what WebGL draws would hide what SVG draws.
     draw = go.Scatter if len(points) <= SVG_POINTS else go.Scattergl
     behind = np.arange(0, len(points), math.ceil(len(points) / MOST_BEHIND))
     inside = np.flatnonzero(owner == label)
@@ -89,17 +149,17 @@ def _map(
     ground = GROUND | {"color": owner[behind], "colorscale": scale, "cmin": 0, "cmax": last}
     ring = [BLUE if same else ORANGE for same in owner[near] == label]
     rings = {"size": 12, "color": colours[owner[near]], "line": {"color": ring, "width": 3}}
-    for maker, xy, text, marker in (
-        (draw, points[behind], [names[c] for c in owner[behind]], ground),
-        (draw, points[inside], [names[label]] * len(inside), OWN | {"color": colours[label]}),
-        (go.Scatter, points[near], [names[c] for c in owner[near]], rings),
-        (go.Scatter, mean[None], [f"mean of {names[label]}"], CROSS),
-        (go.Scatter, points[feature], ["this feature"], STAR),
+    for xy, text, marker in (
+        (points[behind], [names[c] for c in owner[behind]], ground),
+        (points[inside], [names[label]] * len(inside), OWN | {"color": colours[label]}),
+        (points[near], [names[c] for c in owner[near]], rings),
+        (mean[None], [f"mean of {names[label]}"], CROSS),
+        (points[feature], ["this feature"], STAR),
     ):
         x, y = xy.T.astype(np.float32)
         at = {"x": x, "y": y, "text": text, "marker": marker, "xaxis": "x2", "yaxis": "y2"}
         hover = {"hovertemplate": "%{text}<extra></extra>", "showlegend": False}
-        figure.add_trace(maker(**at, **hover, mode="markers"))
+        figure.add_trace(draw(**at, **hover, mode="markers"))
     own = f'<span style="color:{colours[label]}">●</span> {names[label]}'
     head = f"<b>PCA map of {len(points):,} features</b><br>{own}   ☆ this feature   ✕ mean"
     place = {"x": SPLIT, "y": 1, "xref": "paper", "yref": "paper", "yshift": 5}

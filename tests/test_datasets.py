@@ -226,6 +226,8 @@ def test_the_digits_are_scikit_learns():
     assert sorted(train.tolist() + test.tolist()) == list(range(1797))
     whole = load(DataConfig(profile="as_found"))
     assert len(whole.labels) == 1297
+    assert whole.class_counts.tolist() == list(whole.available)
+    assert load(DataConfig()).available == whole.available  # whatever of it is kept
     for ours, places in ((whole.images, train), (whole.test_images, test)):
         difference = ours[:, 0].numpy() * (16 / 255) - found.images[places.numpy()]
         assert np.abs(difference).max() <= 8 / 255
