@@ -40,17 +40,22 @@ def lab(tmp_path_factory):
         yield server
 
 
-@pytest.fixture
-def page(browser, request):
-    """A page of a laptop's size; its last state is kept as a screenshot, passed or failed."""
+@pytest.fixture(scope="module")
+def context(browser):
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     context = browser.new_context(viewport=LAPTOP)
-    page = context.new_page()
-    page.set_default_timeout(20_000)
-    yield page
-    if not page.is_closed():
-        page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png")
+    context.set_default_timeout(20_000)
+    yield context
     context.close()
+
+
+@pytest.fixture
+def page(context, request):
+    """A page of a laptop's size; its last state is kept as a screenshot, passed or failed."""
+    page = context.new_page()
+    yield page
+    page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png")
+    page.close()
 
 
 @pytest.fixture

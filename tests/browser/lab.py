@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -112,12 +113,13 @@ class Lab:
         with urllib.request.urlopen(request, timeout=20) as answer:
             return json.loads(answer.read() or "null")
 
-    def open(self, page, stem, **parameters):
+    def open(self, page, stem, last=None, **parameters):
         """A copy of a notebook, opened in the page, in a workspace of its own.
 
         Args:
             page: a Playwright page.
             stem: of the notebook, e.g. "03_phase2".
+            last: text of the last cell that the copy is to have; None for all cells.
             parameters: values for a cell after the parameters cell, as papermill puts them.
         """
         folder = self.root / uuid.uuid4().hex[:8]
@@ -129,6 +131,9 @@ class Lab:
             tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
             place = tags.index(["parameters"]) + 1
             notebook.cells.insert(place, nbformat.v4.new_code_cell(source))
+        if last is not None:
+            (place,) = (k for k, cell in enumerate(notebook.cells) if last in cell.source)
+            del notebook.cells[place + 1 :]
         nbformat.write(notebook, path)
         return Notebook(self, page, path)
 
@@ -137,19 +142,24 @@ class Notebook:
     """A notebook that is open in a page."""
 
     def __init__(self, lab, page, path):
-        self.lab, self.page, self.path = lab, page, path
-        where = f"workspaces/{path.parent.name}/tree/{path.relative_to(lab.root)}"
-        page.goto(f"{lab.url}/lab/{where}?token={lab.token}&reset")
+        self.lab, self.path = lab, path
+        self.show(page)
+
+    def show(self, page):
+        """Opens it in a page, where it finds its kernel if it has one."""
+        self.page = page
+        where = f"workspaces/{self.path.parent.name}/tree/{self.path.relative_to(self.lab.root)}"
+        page.goto(f"{self.lab.url}/lab/{where}?token={self.lab.token}&reset")
         self.panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
         self.panel.locator(".jp-Cell").first.wait_for()
-        self.wait(lambda: self.kernels(), "a kernel", 60)
+        self.wait(self.kernels, "a kernel", 60)
 
     def wait(self, holds, what, seconds):
         """Waits until `holds()` is true, and returns what it returned."""
         until = time.monotonic() + seconds
         while not (found := holds()):
             assert time.monotonic() < until, f"after {seconds} s still not there: {what}"
-            self.page.wait_for_timeout(50)
+            time.sleep(0.05) if self.page.is_closed() else self.page.wait_for_timeout(50)
         return found
 
     def kernels(self):
@@ -161,6 +171,11 @@ class Notebook:
         """Run → Run All Cells; returns when all have run, none with an error."""
         self._choose("Run", "Run All Cells")
         self.wait(self._all_ran, "the end of all cells", seconds)
+
+    def run_again(self, source):
+        """Runs the cell that has this source, as Ctrl+Enter in it does."""
+        cell = self.panel.locator(".jp-CodeCell", has_text=source).locator(".cm-content")
+        cell.press("Control+Enter")
 
     def _choose(self, menu, item):
         self.page.get_by_role("menuitem", name=menu, exact=True).click()
@@ -188,6 +203,10 @@ class Notebook:
     def control(self, label):
         """The control that a screen reader calls so."""
         return self.page.get_by_label(label, exact=True)
+
+    def button(self, name):
+        """The button of that name."""
+        return self.panel.get_by_role("button").filter(has_text=re.compile(rf"^\s*{name}$"))
 
     def slider(self, label):
         """The handle of the slider beside the number box of that name."""

@@ -1,0 +1,119 @@
+"""Notebook 03: phase 2 steered by keyboard in the page, while it trains."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from test_notebooks import MOST_BYTES
+
+CELL = "panels.phase2("
+STEPS = "run.history['steps']"
+TRAINER = "facog-training"
+TAKEN = re.compile(r"step ([\d,]+) of")
+LONG = 5000  # epochs: more than a test takes
+
+
+@pytest.fixture(scope="module")
+def opened(lab, context):
+    """Notebook 03 as far as its panel; one for all tests, since opening takes longer than they."""
+    notebook = lab.open(context.new_page(), "03_phase2", last=CELL, epochs=LONG)
+    notebook.run_all()
+    yield notebook
+    notebook.shut_down()
+
+
+@pytest.fixture
+def panel(opened, request):
+    """The panel, which has trained for some steps since a reset."""
+    opened.button("Reset").click()
+    opened.wait(lambda: taken(opened) == 0, "the first step", 10)
+    opened.button("Start").click()
+    opened.wait(lambda: taken(opened) > 20, "steps", 20)
+    yield opened
+    opened.panel.locator(".jp-CodeCell", has_text=CELL).evaluate("cell => cell.scrollIntoView()")
+    opened.screenshot(request.node.name)
+
+
+def taken(opened):
+    """Steps taken so far, as the page says."""
+    said = opened.panel.get_by_text(TAKEN).first.text_content()
+    return int(TAKEN.search(said)[1].replace(",", ""))
+
+
+@pytest.mark.parametrize(
+    ("control", "label", "old"), [("lambda_adv", "λ_adv", 1.0), ("n_s", "n_s", 5)]
+)
+def test_the_next_step_uses_what_a_hand_moved(panel, control, label, old):
+    before = taken(panel)
+    panel.slider(label).press("ArrowLeft")
+    panel.wait(lambda: float(panel.control(label).input_value()) < old, "the number", 20)
+    new = float(panel.control(label).input_value())
+    panel.wait(lambda: panel.ask_kernel(f"{STEPS}['{control}'][-1]") == new, "its use", 5)
+    first = panel.ask_kernel(f"{STEPS}['{control}'].index({new})")
+    assert first >= before
+    panel.wait(lambda: taken(panel) > first + 20, "steps after it", 20)
+    used = panel.ask_kernel(f"{STEPS}['{control}']")
+    assert set(used[:first]) == {old}
+    assert set(used[first:]) == {new}
+    panel.page.get_by_text(f"step {first + 1:,}: {label}").wait_for()  # the list of changes
+
+
+@pytest.mark.parametrize(
+    ("control", "label", "typed"),
+    [
+        ("temperature", "τ", 0.07),
+        ("lr_generator", "lr of G", 0.0123),
+        ("lambda_asc", "λ_asc", 0.33),
+    ],
+)
+def test_a_typed_number_is_used_to_the_digit(panel, control, label, typed):
+    """Though the slider beside it has no such step, and rounds in the page."""
+    panel.control(label).fill(str(typed))
+    panel.control(label).press("Enter")
+    panel.wait(lambda: panel.ask_kernel(f"{STEPS}['{control}'][-1]") == typed, "its use", 5)
+    first = panel.ask_kernel(f"{STEPS}['{control}'].index({typed})")
+    panel.wait(lambda: taken(panel) > first + 50, "steps after it", 20)
+    assert set(panel.ask_kernel(f"{STEPS}['{control}'][{first}:]")) == {typed}
+
+
+def test_pause_step_and_reset(panel):
+    panel.button("Pause").click()
+    panel.page.get_by_text("Paused.").wait_for()
+    paused = taken(panel)
+    assert panel.ask_kernel("run.loop.step") == paused
+    panel.button("Step").press("Enter")
+    panel.wait(lambda: taken(panel) == paused + 1, "one more step", 10)
+    panel.wait(lambda: TRAINER not in panel.threads(), "the end of the thread", 10)
+    panel.button("Reset").press("Enter")
+    panel.wait(lambda: taken(panel) == 0, "the start", 10)
+    assert panel.ask_kernel(STEPS) == {}
+
+
+def test_a_cell_that_runs_again_leaves_one_trainer(panel):
+    panel.run_again(CELL)
+    panel.wait(lambda: taken(panel) == 0, "a new panel", 20)
+    assert TRAINER not in panel.threads()
+    panel.button("Start").click()
+    panel.wait(lambda: taken(panel) > 20, "steps", 20)
+    assert panel.threads().count(TRAINER) == 1
+
+
+def test_a_closed_tab_ends_the_thread_and_loses_nothing(panel):
+    """As `facog_lab.page` says: 15 seconds of silence, 5 of grace, and the thread ends."""
+    panel.slider("n_s").press("ArrowLeft")
+    panel.wait(lambda: panel.ask_kernel(f"{STEPS}['n_s'][-1]") == 4, "the use of n_s", 5)
+    assert panel.save() < MOST_BYTES
+    context = panel.page.context
+    panel.page.close()
+    panel.wait(lambda: TRAINER not in panel.threads(), "the end of the thread", 30)
+    panel.wait(lambda: panel.kernels()[0]["execution_state"] == "idle", "an idle kernel", 5)
+    steps = panel.ask_kernel("run.loop.step")
+    (kept,) = Path(panel.ask_kernel("str(run.run.folder)")).glob("history*.json")
+    assert len(json.loads(kept.read_text())["steps"]["n_s"]) == steps
+
+    panel.show(context.new_page())
+    panel.page.get_by_text("its page was closed").wait_for()
+    assert taken(panel) == steps
+    panel.button("Start").click()
+    panel.wait(lambda: taken(panel) > steps, "further steps", 20)
