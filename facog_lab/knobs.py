@@ -60,7 +60,7 @@ class Knob:
 
     def __init__(self, field: str, change: Set) -> None:
         self.field, self.change, self.quiet = field, change, False
-        self.value = getattr(Controls(), field)
+        self.value = Controls.model_fields[field].default
         said = Controls.model_fields[field].description or ""
         kind = widgets.IntText if field == "n_s" else widgets.FloatText
         self.box = kind(
@@ -85,16 +85,17 @@ class Knob:
         self.quiet = False
 
     def _mark(self) -> float:
+        log = isinstance(self.slider, widgets.FloatLogSlider)
         low, high, step = self.slider.min, self.slider.max, self.slider.step
-        if not isinstance(self.slider, widgets.FloatLogSlider):
-            return min(max(self.value, low), high)
-        return 10 ** min(max(round(math.log10(self.value) / step) * step, low), high)
+        at = math.log10(self.value) if log else self.value
+        at = min(max(round(at / step) * step, low), high)
+        return 10**at if log else at
 
     def _shows(self, value: float) -> bool:
         return math.isclose(value, self._mark(), rel_tol=1e-6, abs_tol=1e-9)
 
     def _moved(self, event: Any) -> None:
-        # A page sends the value of a slider back, rounded in its own way, when it first shows it.
+        # A page sends the value of a slider back, rounded to a mark in its own way.
         if self.quiet or (event.owner is self.slider and self._shows(event.new)):
             return
         exact = event.owner is self.box or self.field == "n_s"
