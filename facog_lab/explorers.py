@@ -22,7 +22,6 @@ from facog_lab.progress import Live, is_live
 from facog_lab.width import Width
 
 NEIGHBOURS = 5  # of a feature
-LARGEST_RATIO = 10_000
 NAMED = {"description_width": "initial"}  # room for the whole of a control's name
 
 
