@@ -1,4 +1,4 @@
-"""Figures of images and features: sheets of images, distances, norms, and maps.
+"""Figures of images and features: sheets of images, distances, norms, a map.
 
 They belong to `figures`, which offers them under its own name.
 """
@@ -6,13 +6,12 @@ They belong to `figures`, which offers them under its own name.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
-from plotly.subplots import make_subplots
 
 from facog_lab import theme
 from facog_lab.theme import BLUE, FAINT, ORANGE, as_text, blank, class_colours, class_labels
@@ -28,7 +27,7 @@ def image_grid(
     images: ArrayLike, captions: Sequence[str], columns: int = 10, title: str = ""
 ) -> go.Figure:
     """(K, C, H, W) uint8 images, C 1 or 3, with a caption under each."""
-    return _sheet(np.asarray(images), captions, [""] * len(captions), columns, title)
+    return captioned_sheet(np.asarray(images), captions, [""] * len(captions), columns, title)
 
 
 def neighbours(
@@ -80,7 +79,7 @@ def framed_sheet(
         other: (K,) which to frame as of another class.
         unit: screen pixels of an image's width, at most.
     """
-    figure = _sheet(images, captions, below, columns, title, unit)
+    figure = captioned_sheet(images, captions, below, columns, title, unit)
     if not len(images):
         return figure
     corners = theme.sheet(images, columns, 2).corners
@@ -151,7 +150,7 @@ def scatter(
     title: str = "",
     badge: str = "",
 ) -> go.Figure:
-    """A map of features, coloured by class, the generated ones large and outlined.
+    """A map of features, coloured by class, the generated ones large; the legend switches a class.
 
     Args:
         points: (N, 2) coordinates.
@@ -161,35 +160,16 @@ def scatter(
         title: of the map.
         badge: what a reader must know of the map, see embedding.Map.badge.
     """
-    return scatter_pair({title: points}, labels, class_names, kind, {title: badge})
-
-
-def scatter_pair(
-    maps: Mapping[str, ArrayLike],
-    labels: ArrayLike,
-    class_names: Sequence[str],
-    kind: Sequence[str] | None = None,
-    badges: Mapping[str, str] | None = None,
-) -> go.Figure:
-    """Maps of the same features side by side; the legend switches a class in all of them.
-
-    Args:
-        maps: title to (N, 2) coordinates.
-        labels: (N,) classes.
-        class_names: C names.
-        kind: "real" or "generated" for each point; all real when None.
-        badges: title to what a reader must know of the map, see embedding.Map.badge.
-    """
     owner, names = np.asarray(labels), class_labels(class_names)
     made = np.asarray(["real"] * len(owner) if kind is None else kind) == "generated"
-    heads = [f"<b>{as_text(title)}</b>{_badge((badges or {}).get(title, ''))}" for title in maps]
-    figure = make_subplots(1, len(maps), subplot_titles=heads, horizontal_spacing=0.02)
-    for column, points in enumerate(maps.values(), 1):
-        xy = np.asarray(points, np.float32).reshape(-1, 2)
-        draw = go.Scatter if len(xy) <= SVG_POINTS else go.Scattergl
-        for trace in _traces(xy, owner, made, names):
-            figure.add_trace(draw(mode="markers", showlegend=False, **trace), 1, column)
-        figure.update_yaxes(scaleanchor=f"x{column}", row=1, col=column)
+    figure = blank("", height=640, margin={"l": 20, "b": 40, "t": 60})
+    head = f"<b>{as_text(title)}</b>{theme.badge(badge)}"
+    place = {"xref": "paper", "yref": "paper", "yanchor": "bottom", "font_size": 16}
+    figure.add_annotation(text=head, x=0.5, y=1, showarrow=False, **place)
+    xy = np.asarray(points, np.float32).reshape(-1, 2)
+    draw = go.Scatter if len(xy) <= SVG_POINTS else go.Scattergl
+    for trace in _traces(xy, owner, made, names):
+        figure.add_trace(draw(mode="markers", showlegend=False, **trace))
     few = len(names) <= MOST_IN_LEGEND
     for c, colour in enumerate(class_colours(len(names))):
         if few and (owner == c).any():
@@ -199,8 +179,7 @@ def scatter_pair(
     frame |= {"showgrid": False, "showticklabels": False}
     key = "small ●: real     large ◆: generated" if made.any() and not made.all() else ""
     figure.update_xaxes(title_text=key, **frame)
-    figure.update_yaxes(**frame)
-    figure.update_layout(template=theme.TEMPLATE, height=640, margin={"l": 20, "b": 40, "t": 60})
+    figure.update_yaxes(scaleanchor="x", **frame)
     if not few:
         figure.update_layout(coloraxis=_colour_bar(names))
     return figure.update_layout(legend_tracegroupgap=0)
@@ -238,13 +217,7 @@ def _colour_bar(names: Sequence[str]) -> dict[str, Any]:
     return {"cmin": 0, "cmax": last, "colorscale": scale, "colorbar": bar}
 
 
-def _badge(text: str) -> str:
-    """A badge behind a map's title; its colour and sign say whether the map is exact."""
-    colour, sign = (BLUE, "●") if text.startswith("exact") else (ORANGE, "▲")
-    return text and f'   <span style="color:{colour}">{sign}</span> {as_text(text)}'
-
-
-def _sheet(
+def captioned_sheet(
     images: NDArray[np.uint8],
     captions: Sequence[str],
     below: Sequence[str],

@@ -108,9 +108,9 @@ def mixtures(
     ground = np.asarray(points, np.float32)
     on = {"xaxis": "x2", "yaxis": "y2"}
     draw = go.Scatter if len(ground) <= SVG_POINTS else go.Scattergl
-    x, y = ground[:: -(-len(ground) // MOST_BEHIND)].T
-    figure.add_trace(draw(x=x, y=y, mode="markers", marker=GROUND, hoverinfo="skip", **on))
-    figure.update_traces(showlegend=False)
+    x, y = ground[:: max(1, -(-len(ground) // MOST_BEHIND))].T
+    behind = {"mode": "markers", "marker": GROUND, "hoverinfo": "skip", "showlegend": False}
+    figure.add_trace(draw(x=x, y=y, **behind, **on))
     for c, place, ends in zip(owner, np.asarray(places), np.asarray(parents), strict=True):
         corners = convex_hull(ends)
         x, y = np.r_[corners, corners[:1]].T

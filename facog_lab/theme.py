@@ -40,7 +40,7 @@ LABELS = {
     "score_generated": "D of generated features", "entropy": "entropy of w",
     "max_weight": "largest weight", "lambda_adv": "λ_adv", "lambda_asc": "λ_asc", "n_s": "n_s",
     "temperature": "τ", "lr_generator": "lr of G", "lr_discriminator": "lr of D",
-    "lr_classifier": "lr of classifier", "label_selection": "label selection",
+    "lr_classifier": "lr of f_cls", "label_selection": "label selection",
     "trains": "a step trains", "phase1": "Phase 1 alone", "facog": "FACoG",
     "random_oversampling": "Random oversampling", "uniform_weights": "Uniform w",
     "dirichlet_weights": "Dirichlet(1) w",
@@ -100,6 +100,12 @@ def beside(figure: go.Figure, y: float, text: str) -> None:
 def small(text: str) -> str:
     """A second line in smaller letters, for a tick or a caption."""
     return text and f'<br><span style="font-size:13px">{text}</span>'
+
+
+def badge(text: str) -> str:
+    """A map's badge behind its title; colour and sign say whether the map is exact."""
+    colour, sign = (BLUE, "●") if text.startswith("exact") else (ORANGE, "▲")
+    return text and f'   <span style="color:{colour}">{sign}</span> {as_text(text)}'
 
 
 def class_colours(num_classes: int) -> list[str]:
@@ -166,17 +172,33 @@ def sheet(images: NDArray[np.uint8], columns: int, lines: int) -> Sheet:
         columns: images in a row.
         lines: lines of caption below each image.
     """
-    step = math.ceil(max(images.shape[2:]) / LARGEST)
-    k, c, h, w = np.array(images.shape) // (1, 1, step, step)
-    small = images[:, :, : h * step, : w * step].reshape(k, c, h, step, w, step).mean((3, 5))
+    small = _averaged(images)
+    k, _, h, w = small.shape
     right, below = math.ceil(0.1 * w), math.ceil((0.16 + 0.2 * lines) * w)
     row, column = np.divmod(np.arange(k), columns)
     canvas = np.zeros((row[-1] + 1, h + below, min(columns, k), w + right, 4), np.uint8)
     canvas[row, :h, column, :w, :3] = small.transpose(0, 2, 3, 1)  # (K, H, W, C), grey repeated
     canvas[row, :h, column, :w, 3] = 255
     picture = canvas.reshape(len(canvas) * (h + below), -1, 4)
+    corners = np.stack([column * (w + right), row * (h + below)], 1) / w
+    return Sheet(_png(picture), corners, 1 / w, picture.shape[1] / w, picture.shape[0] / w)
+
+
+def thumbnails(images: NDArray[np.uint8]) -> list[str]:
+    """Each of (K, C, H, W) uint8 images, C 1 or 3, as a PNG in a data URI."""
+    small = _averaged(images).astype(np.uint8).transpose(0, 2, 3, 1)  # (K, H, W, C)
+    return [_png(image.repeat(4 - image.shape[2], 2)[..., :3]) for image in small]
+
+
+def _averaged(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(K, C, h, w): images whose sides are at most LARGEST, blocks of pixels averaged."""
+    step = math.ceil(max(images.shape[2:]) / LARGEST)
+    k, c, h, w = np.array(images.shape) // (1, 1, step, step)
+    return images[:, :, : h * step, : w * step].reshape(k, c, h, step, w, step).mean((3, 5))
+
+
+def _png(picture: NDArray[np.uint8]) -> str:
+    """An (H, W, 3 or 4) picture as a data URI."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG")
-    uri = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-    corners = np.stack([column * (w + right), row * (h + below)], 1) / w
-    return Sheet(uri, corners, 1 / w, picture.shape[1] / w, picture.shape[0] / w)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -22,7 +22,7 @@ CORE = {
 WORKBENCH = {
     *("demo", "embedding", "explorers", "figures", "panels", "parameters", "pictures"),
     *("portraits", "theme", "alarms", "dashboard", "knobs", "live_figure", "page", "triptych"),
-    *("width", "worker"),
+    *("width", "worker", "atlas", "maps", "provenance"),
 }
 
 

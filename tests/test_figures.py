@@ -81,8 +81,23 @@ def every_figure(names, seed=0):
             "b",
         ),
         "scatter": figures.scatter(points, labels, names, kind, title="PCA", badge="exact"),
-        "scatter_pair": figures.scatter_pair(
-            {"a": points, "b": -points}, labels, names, kind, {"b": "distorted"}
+        "atlas": figures.atlas(
+            {"a": points, "b": -points},
+            labels,
+            np.array(kind) == "generated",
+            names,
+            rng.random(c) - 0.3,
+            {"b": "distorted"},
+            alone=True,
+        ),
+        "mixtures": figures.mixtures(
+            images.reshape(3, 4, 1, 8, 8),
+            rng.random((3, 4)),
+            labels[:3],
+            points[:3],
+            rng.normal(size=(3, 4, 2)),
+            points,
+            names,
         ),
     }
 
@@ -155,9 +170,11 @@ def test_a_class_has_one_colour_in_every_figure():
     colours = figures.class_colours(10)
     assert list(made["class_counts"].data[0].marker.color) == colours
     assert [box.marker.color for box in traces(made["norms"], "box")] == colours
-    for figure in (made["scatter"], made["scatter_pair"]):
-        for trace in figure.data:
-            assert trace.marker.color == colours[NAMES.index(trace.name)]
+    for trace in made["scatter"].data:
+        assert trace.marker.color == colours[NAMES.index(trace.name)]
+    for axis in ("coloraxis", "coloraxis2", "coloraxis3"):
+        bands = made["atlas"].layout[axis].colorscale
+        assert [colour for _, colour in bands[::2]] == colours
 
 
 def test_class_counts_shows_the_counts_and_both_bounds():
@@ -359,17 +376,13 @@ def test_maps_beyond_some_thousand_points_go_to_webgl():
         assert figure.data[0].type == kind
 
 
-def test_two_maps_share_one_legend_and_carry_their_badges():
-    labels, points = np.array([0, 1, 1]), np.eye(3)[:, :2]
-    badges = {"t-SNE": "distorted: trustworthiness 0.93", "PCA": "exact"}
-    figure = figures.scatter_pair(
-        {"t-SNE": points, "PCA": points}, labels, ["a", "b"], badges=badges
-    )
-    assert [trace.name for trace in figure.data if trace.showlegend is not False] == ["a", "b"]
-    heads = [note.text for note in figure.layout.annotations]
-    assert all(badge in head for badge, head in zip(badges.values(), heads, strict=True))
-    assert theme.ORANGE in heads[0]
-    assert theme.BLUE in heads[1]
+def test_a_map_carries_its_badge():
+    for badge, colour in (("exact", theme.BLUE), ("distorted: trustworthiness 0.9", theme.ORANGE)):
+        figure = figures.scatter(np.eye(3)[:, :2], [0, 1, 1], ["a", "b"], title="x", badge=badge)
+        assert [trace.name for trace in figure.data if trace.showlegend is not False] == ["a", "b"]
+        (head,) = figure.layout.annotations
+        assert badge in head.text
+        assert colour in head.text
 
 
 def test_nothing_to_show_is_no_error():
@@ -390,6 +403,9 @@ def test_nothing_to_show_is_no_error():
         figures.scatter(nothing, [], NAMES),
         figures.scatter(np.full((2, 2), np.nan), [0, 1], NAMES, ["generated"] * 2),
         figures.scatter([], [], []),
+        figures.atlas({"PCA": nothing}, [], [], NAMES, [np.nan] * 10),
+        figures.atlas({"PCA": np.full((2, 2), np.nan)}, [0, 1], [False, True], NAMES, COUNTS),
+        figures.atlas({}, [], [], [], []),
         figures.norms([], [], NAMES),
         figures.distances(np.full((2, 2), np.nan), ["a", "b"]),
         figures.recall_bars({}, NAMES, COUNTS),
@@ -407,6 +423,6 @@ def test_only_the_figures_draw_with_plotly_and_only_the_embedding_the_mapping_li
         }
 
     assert importers("plotly.graph_objects") == {
-        *("figures.py", "pictures.py", "portraits.py", "theme.py")
+        *("figures.py", "maps.py", "pictures.py", "portraits.py", "theme.py")
     }
     assert importers("umap", "openTSNE") == {"embedding.py"}

@@ -1,0 +1,197 @@
+"""Notebook 04's maps with 20,000 points in a real browser: how soon they are there, and answer.
+
+    python -m benchmarks.atlas --points 20000 --runs 5 --out atlas.json
+
+A simulated dictionary whose coordinates are given, in JupyterLab in headless Chromium, drawn by
+software: a real graphics card is not slower. Needs `pip install -e '.[browser]'` and Chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import torch
+
+from facog_lab import store
+from facog_lab.dictionary import FeatureDictionary
+from facog_lab.embedding import Map
+from facog_lab.oversamplers import Mix
+from facog_lab.provenance import World
+
+CLASSES, N_S, SIDE = 100, 5, 32  # as in CIFAR-100
+GENERATED_SHARE = 20  # one point in so many is generated
+HOVERS = 20  # of each run
+FIRST_PICTURE, HOVER = 2000, 100  # ms, the bars
+
+
+def world(points: int, seed: int = 0) -> World:
+    """Simulated features around a centre for each class, on maps that are made up with them."""
+    rng = torch.Generator().manual_seed(seed)
+    made, width = points // GENERATED_SHARE, 8
+    real = points - made
+    labels = torch.randint(CLASSES, (real,), generator=rng).sort().values
+    labels[:CLASSES], labels = torch.arange(CLASSES), labels.sort().values
+    centres = 6 * torch.randn(CLASSES, width, generator=rng)
+    features = centres[labels] + torch.randn(real, width, generator=rng)
+    dictionary = FeatureDictionary.build(
+        features=features,
+        labels=labels,
+        images=torch.arange(real),
+        class_names=tuple(f"class {c}" for c in range(CLASSES)),
+        test_features=features[:1],
+        test_labels=labels[:1],
+    )
+    wanted = torch.randint(CLASSES, (made,), generator=rng)
+    rows = dictionary.draw(wanted, N_S, rng)
+    weights = torch.rand(made, N_S, generator=rng)
+    weights /= weights.sum(1, keepdim=True)
+    mixed = (weights[..., None] * dictionary.features[rows]).sum(1)
+
+    def plane(first: int) -> Map:
+        """Two of the dimensions."""
+        cut = slice(first, first + 2)
+        flat = dictionary.features[:, cut].numpy()
+        return Map("tsne", flat, False, 0.9, 0.0, width, lambda new: new[:, cut])
+
+    return World(
+        dictionary=dictionary,
+        images=torch.randint(256, (real, 3, SIDE, SIDE), dtype=torch.uint8, generator=rng),
+        maps={"t-SNE": plane(0), "UMAP": plane(2), "PCA": plane(4)},
+        kept=torch.arange(real),
+        mixed=Mix(mixed, weights, rows),
+        labels=wanted,
+        gained=torch.linspace(-0.2, 0.5, CLASSES),
+    )
+
+
+CELLS = (
+    """import sys
+sys.path.insert(0, {root!r})
+from benchmarks.atlas import world
+from facog_lab import atlas
+made = world({points})
+made.places;""",
+    "atlas.explore(made, 'on')",
+)
+# The time from running the second cell to the maps on the screen.
+FIRST = """() => new Promise(done => {
+    const started = performance.now();
+    document.addEventListener("plotlywidget-after-render", () => requestAnimationFrame(() =>
+        setTimeout(() => done(performance.now() - started))), {once: true});
+    window.jupyterapp.commands.execute("notebook:run-cell");
+})"""
+# Where some points are in the window; those of the left map's real features.
+PLACES = """count => {
+    const graph = document.querySelector(".js-plotly-plot");
+    const trace = graph._fullData[1], layout = graph._fullLayout;
+    const box = graph.querySelector(".nsewdrag").getBoundingClientRect();
+    return Array.from({length: count}, (_, k) => Math.floor((k + 0.5) * trace.x.length / count))
+        .map(i => [box.x + layout.xaxis.l2p(trace.x[i]), box.y + layout.yaxis.l2p(trace.y[i])]);
+}"""
+# The time from the next move of the mouse to another image in the fixed place, decoded and painted.
+ARM = """() => { window.answer = new Promise(done => {
+    const strip = document.querySelector(".facog-hovered");
+    let moved = null;
+    document.addEventListener("mousemove", event => { moved ??= event.timeStamp; },
+                              {capture: true});
+    const watch = new MutationObserver(async () => {
+        const image = strip.querySelector("img");
+        if (moved === null || !image) return;
+        watch.disconnect();
+        await image.decode();
+        requestAnimationFrame(() => setTimeout(() => done(performance.now() - moved)));
+    });
+    watch.observe(strip, {childList: true, subtree: true});
+}); }"""
+
+
+def run(opens: Any, browser: Any, lab: Any, points: int) -> tuple[float, list[float]]:
+    """A kernel and a page of its own: ms to the first picture, and to the answers to the mouse."""
+    folder = lab.root / uuid.uuid4().hex[:8]
+    folder.mkdir()
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+    root = str(store.project_root())
+    sources = [cell.format(root=root, points=points) for cell in CELLS]
+    notebook.cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    nbformat.write(notebook, folder / "atlas.ipynb")
+    page = browser.new_page(viewport={"width": 1366, "height": 900})
+    opened = opens(lab, page, folder / "atlas.ipynb")
+    first, second = (opened.panel.locator(".jp-CodeCell").nth(k) for k in (0, 1))
+    first.locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+    first.locator(".jp-InputPrompt", has_text="[1]").wait_for(timeout=120_000)
+    second.locator(".cm-content").click()
+    picture = page.evaluate(FIRST)
+    page.locator(".js-plotly-plot").scroll_into_view_if_needed()
+    page.wait_for_timeout(1000)
+    answers = []
+    for x, y in page.evaluate(PLACES, HOVERS):
+        page.evaluate(ARM)
+        page.mouse.move(x, y)
+        answers.append(page.evaluate("window.answer"))
+        page.wait_for_timeout(200)
+    page.close()
+    opened.shut_down()
+    return picture, answers
+
+
+def row(name: str, values: list[float], bar: float) -> dict[str, Any]:
+    """A row of the results: median, smallest, largest, and whether the median holds the bar."""
+    value = statistics.median(values)
+    spread = {"low": round(min(values)), "high": round(max(values))}
+    return {"name": name, "value": round(value), **spread, "unit": "ms", "bar": f"≤ {bar}"} | {
+        "holds": value <= bar
+    }
+
+
+def main() -> None:
+    from playwright.sync_api import sync_playwright
+
+    # The browser tests know how to start JupyterLab, and Chromium.
+    sys.path.insert(0, str(store.project_root() / "tests" / "browser"))
+    tests, flags = importlib.import_module("lab"), importlib.import_module("conftest").FLAGS
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--points", type=int, default=20_000, help="on each map")
+    parser.add_argument("--runs", type=int, default=5, help="each with a new kernel and page")
+    parser.add_argument("--out", type=Path, help="a JSON file for the rows")
+    options = parser.parse_args()
+    pictures, answers = [], []
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        chromium = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        with tests.Lab(Path(folder)) as lab:
+            for k in range(options.runs):
+                picture, hovers = run(tests.Notebook, browser, lab, options.points)
+                print(
+                    f"run {k + 1}: first picture {picture:.0f} ms, hover "
+                    f"{statistics.median(hovers):.0f} ms ({min(hovers):.0f} to {max(hovers):.0f})"
+                )
+                pictures.append(picture)
+                answers += hovers
+        browser.close()
+    named = f"{options.points:,} points"
+    rows = [
+        row(f"04: first picture, {named}", pictures, FIRST_PICTURE),
+        row(f"04: image of a hovered point, {named}", answers, HOVER),
+    ]
+    for one in rows:
+        print("{name}: {value} {unit} ({low} to {high}), bar {bar}: {holds}".format(**one))
+    if options.out is not None:
+        options.out.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,308 @@
+"""Maps that answer to a hand: notebook 04's generated features, and what each was mixed from.
+
+Here are the widgets alone; what they show is drawn in `maps`. Where nobody looks on, `explore`
+gives a plain figure and makes no widget.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Any
+
+import ipywidgets as w
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from facog_lab import figures, maps, theme
+from facog_lab.explorers import NAMED, Explorer
+from facog_lab.progress import Live, is_live
+from facog_lab.provenance import World
+
+MOST_ROWS, MOST_COLUMNS = 4, 6  # of the plain figure: mixtures, and parents of each
+MOST_MIXTURES = 6  # of a selection that are shown with their parents
+HOVERED, PARENT, BESIDE = 96, 64, 56  # pixels of an image's side: hovered, inspected, as a parent
+
+
+def explore(world: World, live: Live = "auto") -> Any:
+    """The first two maps, side by side and linked; with controls if someone looks on.
+
+    Args:
+        world: what is on the maps.
+        live: whether someone looks on, see progress.is_live.
+
+    Returns:
+        An `Atlas`, or a plain figure with a button for each colouring.
+    """
+    return Atlas(world) if is_live(live) else _maps(world, list(world.maps)[:2], alone=True)
+
+
+def mixtures(world: World) -> Any:
+    """The first generated feature of each of the rarest classes, with its parents: a plain figure.
+
+    Args:
+        world: one of its maps is linear.
+
+    Raises:
+        ValueError: if none is, since only there the hull of the parents means something.
+    """
+    linear = [title for title, fitted in world.maps.items() if fitted.exact]
+    if not linear:
+        raise ValueError(f"of the maps {list(world.maps)} none is linear: add the one of PCA.")
+    made = np.flatnonzero(world.generated)
+    rarest = np.argsort(world.dictionary.class_counts.numpy(), kind="stable")
+    firsts = [made[world.owner[made] == c][:1] for c in rarest]
+    points = np.concatenate([*firsts, made[:0]])[:MOST_ROWS]
+    parents = [world.parents(point) for point in points]
+    rows = np.array([p.rows for p in parents], int).reshape(len(points), world.mixed.rows.shape[1])
+    heaviest = rows[:, :MOST_COLUMNS]
+    images = np.asarray(world.images[world.dictionary.images[heaviest.ravel()]])
+    title = linear[0]
+    return figures.mixtures(
+        images.reshape(*heaviest.shape, *images.shape[1:]),
+        [p.weights[:MOST_COLUMNS] for p in parents],
+        world.owner[points],
+        world.places[title][points],
+        world.places_of(rows.ravel(), title).reshape(*rows.shape, 2),
+        world.maps[title].coordinates,
+        world.dictionary.class_names,
+    )
+
+
+def _maps(world: World, titles: Sequence[str], **options: Any) -> Any:
+    """The figure of some of the maps."""
+    return figures.atlas(
+        {title: world.places[title] for title in titles},
+        world.owner,
+        world.generated,
+        world.dictionary.class_names,
+        world.gained,
+        {title: world.maps[title].badge for title in titles},
+        **options,
+    )
+
+
+class Atlas(Explorer):
+    """Two maps side by side: hover to see an image, select to see what was mixed.
+
+    Attributes:
+        pair: the choice of the maps.
+        by: the choice of what colours mean.
+        only: the choice of a class.
+        number: the point that was clicked or typed, -1 for none.
+        hovered: the image of the point under the mouse.
+        inspector: selected generated features with their parents.
+        chosen: the selected points.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world, self.chosen = world, np.empty(0, np.int64)
+        self._parts: dict[int, NDArray[np.int64]] = {}  # of a selection, by trace
+        pairs = list(combinations(world.maps, min(2, len(world.maps))))
+        self.pair = w.Dropdown(
+            options=[(" and ".join(pair), pair) for pair in pairs], description="Maps", style=NAMED
+        )
+        self.by = w.Dropdown(
+            options=maps.COLOURINGS,
+            description="Colour by",
+            tooltip="recall gained: by the class of a feature, in phase 2",
+            style=NAMED,
+        )
+        names = map(html.unescape, theme.class_labels(world.dictionary.class_names))
+        self.only = w.Dropdown(
+            options=[("all", None), *((name, c) for c, name in enumerate(names))],
+            description="Class",
+            tooltip="the other classes become a faint ground",
+            style=NAMED,
+        )
+        self.number = w.BoundedIntText(
+            value=-1,
+            min=-1,
+            max=len(world.owner) - 1,
+            description="Point no.",
+            tooltip="selects a point as a click on it does; -1 is none",
+            style=NAMED,
+        )
+        controls = [self.pair, self.by, self.only, self.number]
+        for control, width in zip(controls, (190, 230, 190, 150), strict=True):
+            control.layout.width = f"{width}px"
+        self.hovered, self.inspector = w.HTML(), w.HTML()
+        self.hovered.add_class("facog-hovered")
+        super().__init__(controls, above=[self.hovered], below=[self.inspector])
+        for trace in self._live_traces():
+            trace.on_hover(self._heard(self._hover))
+            trace.on_click(self._heard(self._click))
+            trace.on_selection(lambda *event: self.attempt(self._select, *event))
+            trace.on_deselect(lambda *_: self.attempt(self._choose, []))
+        self.pair.observe(self._rearrange, "value")
+        self.only.observe(self._rearrange, "value")
+        self.by.observe(lambda _: self.attempt(self._recolour), "value")
+        self.number.observe(lambda change: self.attempt(self._pick, change.new), "value")
+        self.hovered.value = _strip([_note("Hover over a point to see its image.")])
+        self._inspect()
+
+    def drawn(self) -> tuple[Any, str]:
+        """The maps as the controls and the selection say."""
+        figure = _maps(
+            self.world,
+            self.pair.value,
+            by=self.by.value,
+            only=self.only.value,
+            chosen=self.chosen,
+        )
+        figure.update_layout(shapes=self._shapes(), dragmode="lasso", hovermode="closest")
+        figure.update_layout(images=[maps.ring(k + 1) for k in range(len(self.pair.value))])
+        return figure, self._summary()
+
+    def _live_traces(self) -> list[Any]:
+        """Those that answer to the mouse."""
+        return [trace for trace in self.figure.data if trace.customdata is not None]
+
+    def _heard(self, act: Callable[[int], None]) -> Callable[..., None]:
+        """A callback for an event at a point; plotly calls it for the traces without one, too."""
+
+        def hear(trace: Any, points: Any, _: Any) -> None:
+            if points.point_inds:
+                self.attempt(act, int(trace.customdata[points.point_inds[0]]))
+
+        return hear
+
+    def _hover(self, point: int) -> None:
+        """Shows a point's image, then where it is on both maps."""
+        self.hovered.value = _strip(self._portrait(point))
+        moved: dict[str, Any] = {}
+        for column, title in enumerate(self.pair.value):
+            low, high = self.figure.layout[f"xaxis{column + 1}"].range
+            ring = maps.ring(column + 1, self.world.places[title][point], high - low)
+            moved |= {f"images[{column}].{key}": value for key, value in ring.items()}
+        self.figure.plotly_update(relayout_data=moved, trace_indexes=[len(self.figure.data)])
+
+    def _click(self, point: int) -> None:
+        """Selects a point; the box's number does it, so that a keyboard can."""
+        if self.number.value == point:
+            self._pick(point)  # again, after something else was selected
+        self.number.value = point
+
+    def _pick(self, point: int) -> None:
+        self._choose([point] if point >= 0 else [])
+        if point >= 0:
+            self._hover(point)
+
+    def _select(self, trace: Any, points: Any, _: Any) -> None:
+        """Gathers a selection, of which plotly tells trace by trace."""
+        self._parts[points.trace_index] = trace.customdata[points.point_inds]
+        if points.trace_index == self._live_traces()[-1].trace_index:
+            self._choose(np.unique(np.concatenate(list(self._parts.values()))))
+            self._parts.clear()
+
+    def _choose(self, points: ArrayLike) -> None:
+        """Rings the selected points on both maps and shows what generated ones were mixed from."""
+        self.chosen = np.asarray(points, np.int64)
+        with self.figure.batch_update():
+            for column, title in enumerate(self.pair.value):
+                rings = self.figure.data[column * maps.TRACES + maps.TRACES - 1]
+                rings.x, rings.y = self.world.places[title][self.chosen].T
+            self.figure.layout.shapes = self._shapes()
+        self._inspect()
+
+    def _rearrange(self, change: Any) -> None:
+        """Other maps, or another class: all points are drawn again, and whole maps are in view."""
+        with self.figure.batch_update():
+            self.figure.layout.selections = ()  # a lasso's outline means nothing on another map
+            self.figure.update_xaxes(autorange=True)
+            self.figure.update_yaxes(autorange=True)
+        self.follow()
+
+    def _recolour(self) -> None:
+        names = self.world.dictionary.class_names
+        self.figure.update_layout(maps.colouring(self.by.value, names, self.world.gained))
+
+    def _mixtures(self) -> NDArray[np.int64]:
+        """The selected points that are generated."""
+        return self.chosen[self.world.generated[self.chosen]]
+
+    def _shapes(self) -> list[dict[str, Any]]:
+        """How the first of the selected mixtures came about, on both maps."""
+        shapes: list[dict[str, Any]] = []
+        for point in self._mixtures()[:1]:
+            parents = self.world.parents(point)
+            for column, title in enumerate(self.pair.value, 1):
+                ends = self.world.places_of(parents.rows, title)
+                place, exact = self.world.places[title][point], self.world.maps[title].exact
+                shapes += maps.mixing(column, place, ends, parents.weights, exact)
+        return shapes
+
+    def _summary(self) -> str:
+        """The selection in words."""
+        mixtures = len(self._mixtures())
+        real = len(self.chosen) - mixtures
+        if not len(self.chosen):
+            return "Nothing is selected: click a point, or draw a lasso or a box around some."
+        return f"{real:,} real and {mixtures:,} generated features are selected."
+
+    def _inspect(self) -> None:
+        """Shows the parents of some of the selected mixtures."""
+        self._say(self._summary())
+        mixtures = self._mixtures()
+        rows = [_strip(self._portrait(point, PARENT)) for point in mixtures[:MOST_MIXTURES]]
+        if len(mixtures) > MOST_MIXTURES:
+            rows.append(_note(f"and {len(mixtures) - MOST_MIXTURES:,} more generated features"))
+        if rows:
+            rows.insert(0, _note(self._legend(int(mixtures[0]))))
+        self.inspector.value = "".join(rows)
+
+    def _legend(self, first: int) -> str:
+        """What the lines on the maps mean, map by map."""
+        rows = self.world.parents(first).rows
+        said = [f"On the maps: no. {first} and lines to its parents, thicker with larger w."]
+        for title in self.pair.value:
+            there = int(np.isfinite(self.world.places_of(rows, title)).all(1).sum())
+            name = theme.as_text(title)
+            if self.world.maps[title].exact:
+                said.append(f"{name}: it lies in their hull, exactly.")
+            else:
+                missing = (
+                    "" if there == len(rows) else f", {there} of {len(rows)} parents are on it"
+                )
+                said.append(f"{name}: distorted, so no hull{missing}.")
+        return " ".join(said)
+
+    def _portrait(self, point: int, side: int = BESIDE) -> list[str]:
+        """A real point's image, or a generated one's parents with their weights."""
+        name = theme.as_text(self.world.dictionary.class_names[self.world.owner[point]])
+        if not self.world.generated[point]:
+            row = self.world.kept[[point]].numpy()
+            image = _image(self.world.pictures(row)[0], HOVERED, f"training image, {name}")
+            return [image, _note(f"<b>{name}</b><br>real, no. {point}")]
+        rows, weights = self.world.parents(point)
+        said = f"<b>{name}</b><br>generated, no. {point}<br>mixed from n_s = {len(rows)}"
+        shown = zip(self.world.pictures(rows), weights, strict=True)
+        return [
+            _note(said),
+            *(_parent(uri, weight, side, name) for uri, weight in shown),
+        ]
+
+
+def _strip(parts: Sequence[str]) -> str:
+    """Parts in a row of fixed height, so that nothing below it moves."""
+    style = "display:flex;flex-wrap:wrap;gap:10px;align-items:center;min-height:104px"
+    return f'<div style="{style}">{"".join(parts)}</div>'
+
+
+def _note(text: str) -> str:
+    """A few words, which are HTML already."""
+    return f'<div style="min-width:150px;line-height:1.4">{text}</div>'
+
+
+def _image(uri: str, side: int, alt: str) -> str:
+    style = f"width:{side}px;height:{side}px;object-fit:contain;image-rendering:pixelated"
+    return f'<img src="{uri}" alt="{alt}" style="{style}">'
+
+
+def _parent(uri: str, weight: float, side: int, name: str) -> str:
+    """A parent's image, its weight as a bar and as a number."""
+    bar = f"width:{weight:.1%};height:6px;background:{theme.BLUE}"
+    track = f'<div style="background:{theme.FAINT}"><div style="{bar}"></div></div>'
+    image = _image(uri, side, f"parent of class {name}, weight {weight:.3f}")
+    return f'<figure style="margin:0;text-align:center">{image}{track}{weight:.3f}</figure>'
