@@ -50,7 +50,7 @@ def alarms(steps: Mapping[str, Sequence[Any]], nearest: Tensor, labels: Tensor) 
                 f"{generated:.2f}. Train G faster or D slower."
             )
     astray = nearest != labels
-    if len(labels) and (share := astray.float().mean().item()) > ASTRAY:
+    if len(labels) and (share := astray.double().mean().item()) > ASTRAY:
         said.append(
             f"Generated features leave their class: {share:.0%} of them have their nearest real "
             "feature in another one."

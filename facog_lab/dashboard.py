@@ -117,7 +117,7 @@ class Dashboard:
         self._real = torch.cat(per_class)
         each = max(1, GENERATED_SHOWN // data.num_classes)
         self._wanted = torch.arange(data.num_classes, device=device).repeat_interleave(each)
-        tail = rarest_classes(data.class_counts)[-TRACED:].to(device)
+        tail = rarest_classes(data.class_counts, 1.0)[-TRACED:].to(device)
         self._traced = (self._wanted[None] == tail[:, None]).int().argmax(1)  # the first of each
         counts = data.class_counts.cpu()
         self._shown = rarest_classes(counts, 0.2 if len(counts) > 30 else 1.0).tolist()
@@ -193,7 +193,7 @@ class Dashboard:
         """Lines from some generated features to each of their parents, with gaps between."""
         features = self.loop.dictionary.features[generated.rows[self._traced]]  # (T, n_s, D)
         parents = self._map.place(features.flatten(0, 1).cpu()).reshape(*features.shape[:2], 2)
-        ends = np.broadcast_to(points[self._traced.cpu()][:, None], parents.shape)
+        ends = np.broadcast_to(points[self._traced.cpu().numpy()][:, None], parents.shape)
         gap = np.full_like(parents, np.nan)
         return np.stack([ends, parents, gap], 2).reshape(-1, 2)
 
@@ -285,7 +285,7 @@ class Dashboard:
             self._at[name] = len(figure.data)
             figure.add_scatter(
                 x=xy[:, 0], y=xy[:, 1], mode="markers", marker=look | {"color": colours[owner]},
-                text=[names[c] for c in owner], row=3, col=2,
+                text=[names[c] for c in owner], name=name, row=3, col=2,
                 hovertemplate=f"%{{text}}, {name}<extra></extra>",
             )  # fmt: skip
         if len(names) <= NAMED:

@@ -17,7 +17,7 @@ class Worker:
     """Takes the steps of an iterator in a thread of its own, until it is paused or they end.
 
     The thread lives no longer than there are steps to take: a worker that is paused, done or
-    failed has none. Methods may be called from any thread but its own.
+    failed has none. Methods may be called from any thread.
 
     Args:
         steps: whose `next` is a step.
@@ -62,10 +62,12 @@ class Worker:
 
     def pause(self, wait: bool = True) -> None:
         """Ends the thread after the present step; `wait` returns when it has ended."""
-        self._pause.set()
-        if wait:
-            with self._lock:
-                self._join()
+        if not wait or threading.current_thread() is self._thread:
+            self._pause.set()
+            return
+        with self._lock:  # so that no start comes between the word and the end
+            self._pause.set()
+            self._join()
 
     def result(self) -> None:
         """Waits for the thread to end.
@@ -73,14 +75,14 @@ class Worker:
         Raises:
             BaseException: what ended it, if a step failed.
         """
-        with self._lock:
-            self._join()
+        self._join()
         if self.error is not None:
             raise self.error
 
     def _join(self) -> None:
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
 
     def _run(self, count: int | None) -> None:
         taken = 0
