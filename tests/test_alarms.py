@@ -56,7 +56,7 @@ def test_features_that_leave_their_class():
     assert alarms(history(), nearest, labels) == []  # one in ten is on the border
     nearest[10:15] = 9
     (alarm,) = alarms(history(), nearest, labels)
-    assert "leave their class: 14%" in alarm
+    assert "leave their class: 15%" in alarm
 
 
 def test_nearest_against_a_double_loop():
