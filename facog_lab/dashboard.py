@@ -49,6 +49,7 @@ PANELS: dict[tuple[int, int], tuple[str, dict[str, tuple[str, str]]]] = {
         },
     ),
 }
+MEASURED = ("loss_d", "loss_adv", "loss_asc", "loss_cls", "entropy", "log n_s")  # at every step
 SHORT = {
     "loss_d": "D", "loss_adv": "G", "loss_asc": "G, contrastive", "loss_cls": "classifier",
     "entropy": "now", "log n_s": "uniform", "acsa": "ACSA", "gm": "GM", "tail20": "rarest 20%",
@@ -127,7 +128,7 @@ class Dashboard:
         self.loop = loop
         self.changes: list[steering.Change] = []
         self.alarms: list[str] = []
-        self._curves = {name: Curve() for _, curves in PANELS.values() for name in curves}
+        self._curves = {name: Curve() for name in self._at if name in MEASURED}
         self._steps = 0  # rows of the history that are drawn
         self._last = controls_of(loop.config)
 
@@ -169,7 +170,7 @@ class Dashboard:
         for name, curve in self._curves.items():
             if name == "log n_s":
                 curve.extend([math.log(n) for n in new["n_s"]])
-            elif name not in SCORED:
+            else:
                 curve.extend(new.get(name, [None] * (rows - self._steps)))
         self.changes += [
             replace(change, step=change.step + self._steps)

@@ -1,11 +1,22 @@
 import base64
+import re
+import threading
+import time
+import types
 
 import nbformat
 import numpy as np
 import pytest
+import tiny
+import torch
 from nbclient import NotebookClient
 
+from facog_lab import knobs, panels, pipeline, presets, steering
+from facog_lab import page as page_module
+from facog_lab.controls import Controls
 from facog_lab.live_figure import PLOTLY
+from facog_lab.loop import TrainingError
+from facog_lab.phase2 import Phase2, Phase2Config
 
 SOURCE = """
 from facog_lab import figures, panels
@@ -39,3 +50,212 @@ def test_a_live_figure_is_one_output_that_ends_with_the_last_state(live):
     ]
     printed = "".join(o.get("text", "") for o in outputs)
     assert printed.count("drawn" if live == "on" else "waiting") == 5
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACOG_OUTPUTS", str(tmp_path_factory.mktemp("panels")))
+        yield presets.experiment(phase1={"epochs": 1}, phase2={"epochs": 40})
+
+
+@pytest.fixture
+def panel(settings):
+    made = panels.Phase2Panel(settings, "cpu")
+    yield made
+    if panels.Phase2Panel._shown is made:
+        made.close()
+    assert not [t for t in threading.enumerate() if t.name == "facog-training"]
+
+
+def same(one, two):
+    one, two = one.state(), two.state()
+    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
+
+
+def until(holds, seconds=20):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+class TestPhase2Panel:
+    def test_it_steers_and_records(self, panel):
+        panel.start()
+        until(lambda: panel.loop.step >= 5)
+        panel.knobs["lambda_adv"].slider.value = 0.0
+        panel.knobs["n_s"].box.value = 8
+        panel.knobs["oversampler"].widget.value = "uniform_weights"
+        seen = panel.loop.step
+        until(lambda: panel.loop.step >= seen + 5)
+        panel.pause()
+        loop = panel.result()
+        changed = {c.control: c.new for c in panel.run.changes}
+        assert changed == {"lambda_adv": 0.0, "n_s": 8, "oversampler": "uniform_weights"}
+        assert panel.knobs["lambda_adv"].box.value == 0.0
+        assert panel.knobs["n_s"].slider.value == 8
+        assert "n_s 5 → 8" in panel.words.value
+        assert "Paused" in panel.state.value
+        assert same(steering.repeat(panel.run.folder, "cpu"), loop)
+
+    def test_steps_one_at_a_time_and_parts_alone(self, panel):
+        panel.step()
+        panel.result()
+        assert panel.loop.step == 1
+        before = [p.clone() for p in panel.loop.oversampler.generator.parameters()]
+        panel.knobs["trains"].widget.value = "d"
+        panel.step()
+        panel.result()
+        after = panel.loop.oversampler.generator.parameters()
+        assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+        assert panel.history["steps"]["trains"] == ["all", "d"]
+
+    def test_reset_is_the_state_before_the_first_step(self, panel):
+        first = [trace.y for trace in panel.chart.data]
+        panel.knobs["temperature"].box.value = 0.5
+        panel.start()
+        until(lambda: panel.loop.step >= 5)
+        panel.reset()
+        assert panel.loop.step == 0
+        assert panel.knobs["temperature"].box.value == 0.1
+        assert panel.history["steps"] == {}
+        for one, two in zip(first, panel.chart.data, strict=True):
+            assert np.array_equal(np.asarray(one, float), np.asarray(two.y, float), equal_nan=True)
+
+    def test_it_ends_by_itself_as_the_headless_run(self, panel, settings):
+        panel.start()
+        loop = panel.result()
+        assert "Done." in panel.state.value
+        plain = pipeline.phase2(settings, "cpu")
+        assert plain.complete  # the panel has kept it
+        alone = steering.start(settings, "cpu")
+        list(alone)
+        assert same(loop, alone)
+        assert same(plain.loop, alone)
+
+    @pytest.mark.parametrize(
+        ("field", "value", "said"),
+        [
+            ("n_s", 99, "n_s = 99: .*at most 20"),
+            ("temperature", 0.0, "temperature = 0.0: .*above 0"),
+        ],
+    )
+    def test_a_bad_value_is_said_and_undone(self, panel, field, value, said):
+        before = panel.knobs[field].box.value
+        panel.knobs[field].box.value = value
+        assert re.search(said, panel.message.value)
+        assert panel.knobs[field].box.value == before == getattr(panel.loop.controls, field)
+        panel.knobs[field].box.value = before * 2
+        assert panel.message.value == ""
+
+    def test_what_a_page_sends_back_is_no_change(self, panel):
+        """A front end rounds a log slider's value to its grid and sends it when it shows it."""
+        slider = panel.knobs["lr_generator"].slider
+        slider.value = 10**-2.3 * (1 + 1e-9)
+        assert panel.loop.controls.lr_generator == 0.005
+        slider.value = 10**-2.2
+        assert panel.loop.controls.lr_generator == pytest.approx(10**-2.2, rel=1e-2)
+        panel.knobs["lambda_adv"].box.value = 5.0  # beyond the slider's end
+        assert panel.knobs["lambda_adv"].slider.value == 2.0
+        assert panel.loop.controls.lambda_adv == 5.0
+
+    def test_a_new_panel_ends_the_one_before(self, panel, settings):
+        panel.start()
+        until(lambda: panel.loop.step >= 2)
+        second = panels.Phase2Panel(settings, "cpu")
+        assert not panel.worker.running
+        second.start()
+        until(lambda: second.loop.step >= 2)
+        assert len([t for t in threading.enumerate() if t.name == "facog-training"]) == 1
+        second.close()
+
+    def test_an_error_is_shown_and_raised(self, panel):
+        panel.step()
+        panel.result()
+        with torch.no_grad():
+            panel.loop.classifier[2].bias.fill_(float("nan"))
+        panel.start()
+        with pytest.raises(TrainingError, match="loss_cls"):
+            panel.result()
+        assert "loss_cls became NaN" in panel.state.value
+        assert panel.run.folder is None  # nothing was kept of it
+
+    def test_a_disk_that_is_full_costs_nothing_that_is_in_memory(self, panel, monkeypatch):
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(panel.run, "save", full)
+        panel.step()
+        panel.result()
+        assert "Not kept: [Errno 28]" in panel.state.value
+        panel.step()
+        panel.result()
+        assert panel.loop.step == 2
+
+    def test_equal_classes_have_no_gamo_to_choose(self):
+        dictionary = tiny.dictionary((9, 9))
+        config = Phase2Config(label_selection="uniform", batch_size=8)
+        loop = Phase2(config, dictionary, tiny.model(dictionary), "cpu")
+        options = knobs.knobs(loop, lambda field, value: None)["label_selection"].widget.options
+        assert [value for _, value in options] == ["inverse", "uniform"]
+
+    def test_every_control_has_a_description(self, panel):
+        assert set(panel.knobs) == set(Controls.model_fields)
+        for knob in panel.knobs.values():
+            named = knob.box if isinstance(knob, knobs.Knob) else knob.widget
+            assert named.description
+            assert named.tooltip
+        for button in panel.buttons.values():
+            assert button.tooltip
+
+
+class TestPage:
+    def page(self, monkeypatch, answers=True):
+        calls = []
+        kernel = types.SimpleNamespace(io_loop=types.SimpleNamespace(add_callback=calls.append))
+        shell = types.SimpleNamespace(kernel=kernel)
+        monkeypatch.setattr(page_module, "get_ipython", lambda: shell)
+        now = [100.0]
+        monkeypatch.setattr(page_module.time, "monotonic", lambda: now[0])
+        return page_module.Page(), calls, now
+
+    def test_a_page_that_never_spoke_is_not_gone(self, monkeypatch):
+        page, _, now = self.page(monkeypatch)
+        now[0] += 1e6
+        assert not page.gone()
+
+    def test_a_page_that_is_silent_is_gone(self, monkeypatch):
+        page, calls, now = self.page(monkeypatch)
+        page.beats = 1
+        now[0] += 10
+        assert not page.gone()
+        now[0] += 10
+        assert not page.gone()  # asks the kernel first
+        (answer,) = calls
+        answer()
+        now[0] += 1
+        assert not page.gone()
+        now[0] += 10
+        assert page.gone()
+        page.beats = 2
+        assert not page.gone()
+
+    def test_words_that_wait_for_a_busy_kernel_count(self, monkeypatch):
+        page, calls, now = self.page(monkeypatch)
+        page.beats = 1
+        now[0] += 500  # a cell that takes long: no word is heard, no question answered
+        assert not page.gone()
+        assert not page.gone()
+        assert len(calls) == 1
+        calls[0]()
+        page.beats = 2  # comes with what has waited
+        now[0] += 10
+        assert not page.gone()
+
+    def test_a_page_in_the_background_may_be_silent_for_longer(self, monkeypatch):
+        page, calls, now = self.page(monkeypatch)
+        page.beats, page.hidden = 1, True
+        now[0] += 100
+        assert not page.gone()
+        assert calls == []
