@@ -7,7 +7,7 @@ gives a plain figure and makes no widget.
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
@@ -17,10 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from facog_lab import figures, maps, theme
 from facog_lab.explorers import NAMED, Explorer
+from facog_lab.mouse import Mouse
 from facog_lab.progress import Live, is_live
 from facog_lab.provenance import World
 
 MOST_ROWS, MOST_COLUMNS = 4, 6  # of the plain figure: mixtures, and parents of each
+ALL = -1  # classes
 MOST_MIXTURES = 6  # of a selection that are shown with their parents
 HOVERED, PARENT, BESIDE = 96, 64, 56  # pixels of an image's side: hovered, inspected, as a parent
 
@@ -98,7 +100,6 @@ class Atlas(Explorer):
 
     def __init__(self, world: World) -> None:
         self.world, self.chosen = world, np.empty(0, np.int64)
-        self._parts: dict[int, NDArray[np.int64]] = {}  # of a selection, by trace
         pairs = list(combinations(world.maps, min(2, len(world.maps))))
         self.pair = w.Dropdown(
             options=[(" and ".join(pair), pair) for pair in pairs], description="Maps", style=NAMED
@@ -111,7 +112,7 @@ class Atlas(Explorer):
         )
         names = map(html.unescape, theme.class_labels(world.dictionary.class_names))
         self.only = w.Dropdown(
-            options=[("all", None), *((name, c) for c, name in enumerate(names))],
+            options=[("all", ALL), *((name, c) for c, name in enumerate(names))],
             description="Class",
             tooltip="the other classes become a faint ground",
             style=NAMED,
@@ -129,12 +130,9 @@ class Atlas(Explorer):
             control.layout.width = f"{width}px"
         self.hovered, self.inspector = w.HTML(), w.HTML()
         self.hovered.add_class("facog-hovered")
-        super().__init__(controls, above=[self.hovered], below=[self.inspector])
-        for trace in self._live_traces():
-            trace.on_hover(self._heard(self._hover))
-            trace.on_click(self._heard(self._click))
-            trace.on_selection(lambda *event: self.attempt(self._select, *event))
-            trace.on_deselect(lambda *_: self.attempt(self._choose, []))
+        above, below = [self.hovered], [self.inspector, Mouse(self.hear)]
+        super().__init__(controls, above=above, below=below)
+        self.add_class("facog-mouse")
         self.pair.observe(self._rearrange, "value")
         self.only.observe(self._rearrange, "value")
         self.by.observe(lambda _: self.attempt(self._recolour), "value")
@@ -148,53 +146,36 @@ class Atlas(Explorer):
             self.world,
             self.pair.value,
             by=self.by.value,
-            only=self.only.value,
+            only=None if self.only.value == ALL else self.only.value,
             chosen=self.chosen,
         )
         figure.update_layout(shapes=self._shapes(), dragmode="lasso", hovermode="closest")
-        figure.update_layout(images=[maps.ring(k + 1) for k in range(len(self.pair.value))])
         return figure, self._summary()
 
-    def _live_traces(self) -> list[Any]:
-        """Those that answer to the mouse."""
-        return [trace for trace in self.figure.data if trace.customdata is not None]
+    def hear(self, kind: str, points: list[int]) -> None:
+        """Does what the mouse asks for.
 
-    def _heard(self, act: Callable[[int], None]) -> Callable[..., None]:
-        """A callback for an event at a point; plotly calls it for the traces without one, too."""
-
-        def hear(trace: Any, points: Any, _: Any) -> None:
-            if points.point_inds:
-                self.attempt(act, int(trace.customdata[points.point_inds[0]]))
-
-        return hear
+        Args:
+            kind: "hover", "click" or "select".
+            points: the point, or all that are selected; on both maps they have the same numbers.
+        """
+        if kind == "hover":
+            self.attempt(self._hover, *points[:1])
+        elif kind == "select":
+            self.attempt(self._choose, np.unique(np.array(points, np.int64)))
+        elif points and self.number.value == points[0]:
+            self.attempt(self._pick, points[0])  # again, after something else was selected
+        elif points:
+            self.number.value = points[0]
 
     def _hover(self, point: int) -> None:
-        """Shows a point's image, then where it is on both maps."""
         self.hovered.value = _strip(self._portrait(point))
-        moved: dict[str, Any] = {}
-        for column, title in enumerate(self.pair.value):
-            low, high = self.figure.layout[f"xaxis{column + 1}"].range
-            ring = maps.ring(column + 1, self.world.places[title][point], high - low)
-            moved |= {f"images[{column}].{key}": value for key, value in ring.items()}
-        self.figure.plotly_update(relayout_data=moved, trace_indexes=[len(self.figure.data)])
-
-    def _click(self, point: int) -> None:
-        """Selects a point; the box's number does it, so that a keyboard can."""
-        if self.number.value == point:
-            self._pick(point)  # again, after something else was selected
-        self.number.value = point
 
     def _pick(self, point: int) -> None:
+        """Selects one point alone, or none."""
         self._choose([point] if point >= 0 else [])
         if point >= 0:
             self._hover(point)
-
-    def _select(self, trace: Any, points: Any, _: Any) -> None:
-        """Gathers a selection, of which plotly tells trace by trace."""
-        self._parts[points.trace_index] = trace.customdata[points.point_inds]
-        if points.trace_index == self._live_traces()[-1].trace_index:
-            self._choose(np.unique(np.concatenate(list(self._parts.values()))))
-            self._parts.clear()
 
     def _choose(self, points: ArrayLike) -> None:
         """Rings the selected points on both maps and shows what generated ones were mixed from."""
@@ -203,13 +184,13 @@ class Atlas(Explorer):
             for column, title in enumerate(self.pair.value):
                 rings = self.figure.data[column * maps.TRACES + maps.TRACES - 1]
                 rings.x, rings.y = self.world.places[title][self.chosen].T
+                rings.marker = maps.rings(len(self.chosen))
             self.figure.layout.shapes = self._shapes()
         self._inspect()
 
     def _rearrange(self, change: Any) -> None:
         """Other maps, or another class: all points are drawn again, and whole maps are in view."""
         with self.figure.batch_update():
-            self.figure.layout.selections = ()  # a lasso's outline means nothing on another map
             self.figure.update_xaxes(autorange=True)
             self.figure.update_yaxes(autorange=True)
         self.follow()
@@ -219,7 +200,7 @@ class Atlas(Explorer):
         self.figure.update_layout(maps.colouring(self.by.value, names, self.world.gained))
 
     def _mixtures(self) -> NDArray[np.int64]:
-        """The selected points that are generated."""
+        """The selected points that are generated, class by class."""
         return self.chosen[self.world.generated[self.chosen]]
 
     def _shapes(self) -> list[dict[str, Any]]:
@@ -245,9 +226,10 @@ class Atlas(Explorer):
         """Shows the parents of some of the selected mixtures."""
         self._say(self._summary())
         mixtures = self._mixtures()
-        rows = [_strip(self._portrait(point, PARENT)) for point in mixtures[:MOST_MIXTURES]]
-        if len(mixtures) > MOST_MIXTURES:
-            rows.append(_note(f"and {len(mixtures) - MOST_MIXTURES:,} more generated features"))
+        shown = mixtures[:: max(1, -(-len(mixtures) // MOST_MIXTURES))]  # of all parts: by class
+        rows = [_strip(self._portrait(point, PARENT)) for point in shown]
+        if len(mixtures) > len(shown):
+            rows.append(_note(f"and {len(mixtures) - len(shown):,} more generated features"))
         if rows:
             rows.insert(0, _note(self._legend(int(mixtures[0]))))
         self.inspector.value = "".join(rows)
@@ -286,7 +268,7 @@ class Atlas(Explorer):
 
 def _strip(parts: Sequence[str]) -> str:
     """Parts in a row of fixed height, so that nothing below it moves."""
-    style = "display:flex;flex-wrap:wrap;gap:10px;align-items:center;min-height:104px"
+    style = "display:flex;flex-wrap:wrap;gap:10px;align-items:center;min-height:98px"
     return f'<div style="{style}">{"".join(parts)}</div>'
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
-from urllib.parse import quote
 
 import numpy as np
 import plotly.graph_objects as go
@@ -25,13 +24,8 @@ MOST_NAMES = 25  # beside a colour bar
 # Orange to blue over a grey that is seen on white and on black: for colour-blind readers, too.
 DIVERGING = ((0.0, ORANGE), (0.5, "#b4b4b4"), (1.0, "#1f6fb5"))
 OTHERS = {"size": 4, "opacity": 0.15, "color": GREY}
-CHOSEN = {"size": 14, "color": INK, "symbol": "circle-open", "line": {"width": 2}}
-RING = "data:image/svg+xml," + quote(
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none">'
-    '<circle cx="12" cy="12" r="10" stroke="white" stroke-width="4"/>'
-    '<circle cx="12" cy="12" r="10" stroke="black" stroke-width="2"/></svg>'
-)
-RING_SHARE = 0.06  # of a map's width
+MOST_RINGS = 20  # large ones; more points than that have small rings, which hide less
+HEIGHT = 450  # with controls above, as much as a laptop shows
 TRACES = 4  # of each map: other classes, real, generated, chosen
 Floats = NDArray[np.float64]
 
@@ -81,9 +75,11 @@ def atlas(
             (np.flatnonzero(~shown), OTHERS, None),
             (np.flatnonzero(shown & ~made), REAL, "coloraxis"),
             (np.flatnonzero(shown & made), GENERATED, "coloraxis2"),
-            (ringed, CHOSEN, None),
+            (ringed, rings(len(ringed)), None),
         ):
             trace: dict[str, Any] = {"x": xy[rows, 0], "y": xy[rows, 1], "marker": look}
+            # A selection is shown by rings on both maps, not by fading the rest of one.
+            trace |= {"unselected": {"marker": {"opacity": look["opacity"]}}}
             if axis is None:
                 trace |= {"hoverinfo": "skip"}
             else:
@@ -95,15 +91,7 @@ def atlas(
                     trace |= {"text": [names[c] for c in owner[rows]]}
                     said = f"%{{text}}, {said}"
                 trace |= {"hovertemplate": said}
-                # A selection is shown by rings on both maps, not by fading one of them.
-                trace |= {"unselected": {"marker": {"opacity": look["opacity"]}}}
             figure.add_trace(draw(mode="markers", **trace), 1, column)
-        # Ranges are given, or plotly would look at all points again for every mark on a map.
-        for update, along in zip((figure.update_xaxes, figure.update_yaxes), xy.T, strict=True):
-            known = along[np.isfinite(along)]
-            low, high = (known.min(), known.max()) if len(known) else (0, 1)
-            pad = 0.05 * (high - low) or 1
-            update(range=[low - pad, high + pad], row=1, col=column)
         figure.update_yaxes(scaleanchor=f"x{column}", row=1, col=column)
     # Nothing but its colour bar is seen of this one.
     figure.add_scatter(x=[None], y=[None], mode="markers", hoverinfo="skip")
@@ -113,10 +101,12 @@ def atlas(
     key = "small ●: real     large ◆: generated" if made.any() and not made.all() else ""
     figure.update_xaxes(title_text=key, **frame)
     figure.update_yaxes(**frame)
-    figure.update_layout(template=theme.TEMPLATE, height=500, margin={"l": 20, "b": 40, "t": 60})
+    figure.update_layout(template=theme.TEMPLATE, height=HEIGHT, margin={"l": 20, "b": 40, "t": 60})
     figure.update_layout(showlegend=False, **colouring(by, class_names, gained))
     if alone:
-        figure.update_layout(updatemenus=[_menu(by, class_names, gained)], margin_t=110, height=550)
+        figure.update_layout(
+            updatemenus=[_menu(by, class_names, gained)], margin_t=110, height=HEIGHT + 50
+        )
     return figure
 
 
@@ -133,7 +123,8 @@ def colouring(
     names, change = class_labels(class_names), np.asarray(gained, float)
     last = len(names) - 1
     key: dict[str, Any] = {"cmin": -0.5, "cmax": last + 0.5}
-    bar: dict[str, Any] = {"title": {"text": by}, "thickness": 16}
+    bar: dict[str, Any] = {"title": {"text": by}, "thickness": 16, "tickmode": "array"}
+    bar |= {"tickformat": ""}  # said, since another colouring may have been there before
     if by == "class":
         real = made = class_colours(len(names))
         listed = range(0, len(names), max(1, math.ceil(len(names) / MOST_NAMES)))
@@ -149,7 +140,7 @@ def colouring(
         real = made = [_diverging(value / most) for value in change]
         key = {"cmin": -most, "cmax": most}
         bar |= {"title": {"text": "recall gained<br>in phase 2"}, "tickformat": "+.2f"}
-        bar |= {"tickmode": "auto", "tickvals": None, "ticktext": None}
+        bar |= {"tickmode": "auto"}
         scale = [list(stop) for stop in DIVERGING]
     classes = {"cmin": -0.5, "cmax": last + 0.5, "showscale": False}
     return {
@@ -157,6 +148,13 @@ def colouring(
         "coloraxis2": classes | {"colorscale": _bands(made)},
         "coloraxis3": key | {"colorscale": scale, "colorbar": bar},
     }
+
+
+def rings(count: int) -> dict[str, Any]:
+    """The marker of so many selected points."""
+    size, width = (14, 2) if count <= MOST_RINGS else (8, 1)
+    line = {"width": width, "color": INK}
+    return {"size": size, "opacity": 1, "color": INK, "symbol": "circle-open", "line": line}
 
 
 def mixing(
@@ -189,23 +187,6 @@ def mixing(
         dot |= {"x0": -5, "x1": 5, "y0": -5, "y1": 5, "xsizemode": "pixel", "ysizemode": "pixel"}
         shapes.append(dot | on)
     return shapes
-
-
-def ring(column: int, point: ArrayLike | None = None, width: float = 1) -> dict[str, Any]:
-    """A ring around a place on a map of an `atlas`, as an image.
-
-    To move an image plotly draws nothing else anew; for a shape or a trace it draws all points.
-
-    Args:
-        column: of the map, from 1.
-        point: (2,) where; the ring is not seen when it is None.
-        width: of the map as it is shown, in its units.
-    """
-    x, y = (0.0, 0.0) if point is None else np.asarray(point, float).tolist()
-    side = RING_SHARE * abs(width)
-    place = {"x": x, "y": y, "sizex": side, "sizey": side, "visible": point is not None}
-    middle = {"xanchor": "center", "yanchor": "middle", "layer": "above"}
-    return {"source": RING, "xref": f"x{column}", "yref": f"y{column}"} | place | middle
 
 
 def convex_hull(points: ArrayLike) -> Floats:

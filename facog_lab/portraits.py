@@ -126,6 +126,9 @@ def mixtures(
     frame = {"showline": True, "mirror": True, "linecolor": theme.FAINT, "showgrid": False}
     frame |= {"showticklabels": False, "zeroline": False}
     figure.update_layout(xaxis2=frame | {"domain": [0.58, 1], "anchor": "y2"})
+    head = f"<b>PCA</b>{theme.badge('exact')}"
+    place = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
+    figure.add_annotation(text=head, x=0.58, y=1, showarrow=False, **place)
     return figure.update_layout(yaxis2=frame | {"anchor": "x2", "scaleanchor": "x2"})
 
 
