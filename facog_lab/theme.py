@@ -33,7 +33,7 @@ LARGEST = 64  # pixels of an image's side on a sheet; larger images are averaged
 LABELS = {
     "loss": "total", "ce": "cross-entropy", "sc": "contrastive (L_sc)", "lr": "learning rate",
     "train_top1": "top-1", "train_acsa": "ACSA", "acsa": "ACSA", "gm": "GM", "top1": "top-1",
-    "tail20": "ACSA, rarest 20%", "tail20_gm": "GM, rarest 20%",
+    "tail20": "rarest 20%", "tail20_gm": "GM, rarest 20%",
     "loss_d": "D, adversarial", "loss_g": "G, total",
     "loss_adv": "G, adversarial (L_adv)", "loss_asc": "G, contrastive (L_asc)",
     "loss_cls": "classifier, cross-entropy", "score_real": "D of real features",

@@ -22,8 +22,11 @@ CORE = {
 WORKBENCH = {
     *("demo", "embedding", "explorers", "figures", "panels", "parameters", "pictures"),
     *("portraits", "theme", "alarms", "dashboard", "knobs", "live_figure", "page", "triptych"),
-    *("width", "worker", "atlas", "maps", "provenance"),
+    *("width", "worker", "atlas", "maps", "mouse", "provenance"),
 }
+
+WIDGETS = {"panels", "knobs", "page", "width", "explorers", "atlas", "mouse"}
+FIGURES = {"figures", "theme", "pictures", "portraits", "maps", "dashboard"}
 
 
 def pyproject():
@@ -44,6 +47,19 @@ def test_conda_users_get_the_same_environment():
 def test_every_module_is_core_or_workbench():
     there = {path.stem for path in (ROOT / "facog_lab").glob("*.py")} - {"__init__"}
     assert there == CORE | WORKBENCH
+
+
+def importing(*packages):
+    """The modules with an import of one of these packages anywhere in them."""
+    pattern = rf"^\s*(import|from) ({'|'.join(packages)})\b"
+    sources = (ROOT / "facog_lab").glob("*.py")
+    return {path.stem for path in sources if re.search(pattern, path.read_text(), re.M)}
+
+
+def test_widgets_and_figures_are_made_where_they_belong():
+    assert importing("ipywidgets", "anywidget") == WIDGETS
+    assert importing("plotly") == FIGURES | {"demo"}  # which puts figures on a page
+    assert importing("umap", "openTSNE") == {"embedding"}
 
 
 def closure(names):

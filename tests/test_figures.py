@@ -64,6 +64,7 @@ def every_figure(names, seed=0):
         "recall_bars": figures.recall_bars({str(names[0]): rng.random(c)}, names, counts),
         "entropy": figures.entropy(history["entropy"], n_s=5),
         "comparison": figures.comparison(rows),
+        "overlay": figures.overlay({str(n): history for n in names[:5]}, 100),
         "distances": figures.distances(rng.random((c, c)), names),
         "norms": figures.norms(rng.random(len(labels)), labels, names),
         "neighbours": figures.neighbours(
@@ -413,16 +414,3 @@ def test_nothing_to_show_is_no_error():
         figures.class_counts([0], ["a"]),
     ):
         assert written(figure)
-
-
-def test_only_the_figures_draw_with_plotly_and_only_the_embedding_the_mapping_libraries():
-    def importers(*names):
-        pattern = re.compile(rf"^\s*(import|from) ({'|'.join(names)})\b", re.MULTILINE)
-        return {
-            path.name for path in PACKAGE.glob("*.py") if pattern.search(path.read_text("utf-8"))
-        }
-
-    assert importers("plotly.graph_objects") == {
-        *("figures.py", "maps.py", "pictures.py", "portraits.py", "theme.py")
-    }
-    assert importers("umap", "openTSNE") == {"embedding.py"}
