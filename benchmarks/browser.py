@@ -93,8 +93,8 @@ def write(rows: Sequence[dict[str, Any]], path: Path | None, command: str) -> No
     if path is None:
         return
     before = json.loads(path.read_text())["rows"] if path.exists() else []
-    made = {"command": command, "date": datetime.now(UTC).strftime("%Y-%m-%d")}
-    made |= {"environment": store.environment()}
+    made: dict[str, Any] = {"command": command, "environment": store.environment()}
+    made["date"] = datetime.now(UTC).strftime("%Y-%m-%d")
     new = {one["name"]: one | {"made": made} for one in rows}
     kept = {one["name"]: one for one in before} | new
     path.write_text(json.dumps({"rows": list(kept.values())}, indent=1, ensure_ascii=False) + "\n")

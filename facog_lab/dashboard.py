@@ -325,11 +325,11 @@ def overlay(histories: Mapping[str, Mapping[str, Sequence[Any]]], at: int) -> go
     for panel, key in enumerate(keys):
         place = {"row": panel // 2 + 1, "col": panel % 2 + 1}
         for (name, steps), colour in zip(histories.items(), PALETTE, strict=False):
-            curve = Curve()
+            curve, shown = Curve(), theme.as_text(name)
             curve.extend(steps.get(key, []))
             x, y = curve.points()
             figure.add_scatter(
-                x=x, y=y, name=theme.as_text(name), legendgroup=name, showlegend=panel == 0,
+                x=x, y=y, name=shown, legendgroup=shown, showlegend=panel == 0,
                 mode="lines", line={"color": colour, "width": 2}, hovertemplate="%{y:.4g}", **place,
             )  # fmt: skip
         line = {"color": INK, "dash": "dot", "width": 1.5}
