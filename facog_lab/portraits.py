@@ -93,12 +93,13 @@ def mixtures(
     """
     pictures, w, owner = np.asarray(images), np.asarray(weights, float), np.asarray(labels, int)
     names, colours = class_labels(class_names), class_colours(len(class_names))
-    captions = [class_names[c] for c in owner for _ in w[0]] if len(w) else []
+    columns = pictures.shape[1]
+    captions = [class_names[c] for c in owner.repeat(columns)]
     figure = captioned_sheet(
         pictures.reshape(-1, *pictures.shape[2:]),
         captions,
         [f"w = {weight:.3f}" for weight in w.ravel()],
-        w.shape[1],
+        columns,
         "What was mixed: real images, each with its weight",
         UNIT,
     )

@@ -1,6 +1,7 @@
 """A real JupyterLab and a real Chromium, one of each for all browser tests."""
 
 import os
+import re
 import shutil
 
 import pytest
@@ -40,33 +41,39 @@ def lab(tmp_path_factory):
         yield server
 
 
-@pytest.fixture(scope="module")
-def context(browser):
+@pytest.fixture(scope="session")
+def ran(browser, lab):
+    """Notebooks that are open and have run, each once for all tests; see Lab.open."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     context = browser.new_context(viewport=LAPTOP)
     context.set_default_timeout(20_000)
-    yield context
+    opened = {}
+
+    def run(stem, **options):
+        key = (stem, *options.items())
+        if key not in opened:
+            notebook = lab.open(context.new_page(), stem, **options)
+            try:
+                notebook.run_all()
+            finally:
+                notebook.screenshot(f"{stem}-ran")
+            opened[key] = notebook
+        opened[key].page.bring_to_front()
+        return opened[key]
+
+    yield run
     context.close()
 
 
 @pytest.fixture
-def page(context, request):
-    """A page of a laptop's size; its last state is kept as a screenshot, passed or failed."""
-    page = context.new_page()
-    yield page
-    page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png")
-    page.close()
+def notebook(ran, request):
+    """The same; how they look after the test is kept as a screenshot, passed or failed."""
+    shown = []
 
+    def show(stem, **options):
+        shown.append(ran(stem, **options))
+        return shown[-1]
 
-@pytest.fixture
-def notebook(lab, page):
-    """Opens notebooks by stem, see Lab.open; their kernels end with the test."""
-    opened = []
-
-    def opens(stem, **parameters):
-        opened.append(lab.open(page, stem, **parameters))
-        return opened[-1]
-
-    yield opens
-    for one in opened:
-        one.shut_down()
+    yield show
+    for one in shown:
+        one.screenshot(re.sub(r"\W+", "-", request.node.name).strip("-"))

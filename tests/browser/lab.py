@@ -222,7 +222,7 @@ class Notebook:
         before = self.path.stat().st_mtime_ns
         self._choose("File", "Save Notebook")
         self.wait(lambda: self.path.stat().st_mtime_ns > before, "the saved file", 20)
-        nbformat.read(self.path, as_version=4)
+        self.wait(lambda: self.path.read_text().endswith("}\n"), "all of the saved file", 20)
         return self.path.stat().st_size
 
     def ask_kernel(self, expression):
@@ -249,12 +249,3 @@ class Notebook:
     def threads(self):
         """Names of the threads that are alive in the kernel."""
         return self.ask_kernel("[t.name for t in __import__('threading').enumerate()]")
-
-    def close(self):
-        """Closes the tab of the browser; the kernel stays."""
-        self.page.close(run_before_unload=False)
-
-    def shut_down(self):
-        """Ends the notebook's kernel."""
-        for kernel in self.kernels():
-            self.lab.ask("DELETE", f"kernels/{kernel['id']}")

@@ -17,8 +17,7 @@ COLOURS = """graph => JSON.stringify(graph._fullData.map(trace => trace.marker?.
 
 
 def test_04_points_show_their_images_and_what_they_were_mixed_from(notebook):
-    opened = notebook("04_embeddings", last=CELL)
-    opened.run_all()
+    opened = notebook("04_embeddings")
     page = opened.page
     output = opened.panel.locator(".jp-CodeCell", has_text=CELL).locator(".jp-OutputArea").first
     graph = output.locator(".js-plotly-plot")

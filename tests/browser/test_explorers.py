@@ -21,7 +21,6 @@ def changes(opened, look, do):
 
 def test_00_profile_and_ratio_redraw_the_bars(notebook):
     opened = notebook("00_lt_datasets")
-    opened.run_all()
     ratio, slider = opened.control("Imbalance ratio"), opened.slider("Imbalance ratio")
     at_first = float(ratio.input_value())
 
@@ -40,7 +39,6 @@ def test_00_profile_and_ratio_redraw_the_bars(notebook):
 
 def test_02_any_feature_can_be_looked_at(notebook):
     opened = notebook("02_dictionary")
-    opened.run_all()
     classes, number = opened.control("Class"), opened.control("Feature")
     names = classes.locator("option").all_inner_texts()
     assert len(names) == 10

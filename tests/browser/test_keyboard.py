@@ -25,8 +25,7 @@ FOCUSED = "Number(document.activeElement.dataset.number ?? -1)"
 
 @pytest.mark.parametrize(("stem", "cell"), WITH_CONTROLS)
 def test_controls_have_names_and_are_reached_by_tab(notebook, stem, cell):
-    opened = notebook(stem, last=cell)
-    opened.run_all()
+    opened = notebook(stem)
     output = opened.panel.locator(".jp-CodeCell", has_text=cell).locator(".jp-OutputArea").first
     output.locator(".js-plotly-plot").wait_for()
 

@@ -10,7 +10,6 @@ MOST_BYTES = 1_000_000  # of a notebook that is saved with its widgets
 @pytest.mark.parametrize("stem", STEMS)
 def test_runs_and_draws_every_figure(notebook, stem):
     opened = notebook(stem)
-    opened.run_all()
     outputs = opened.outputs()
     assert [o["text"] for o in outputs if o.get("name") == "stderr"] == []
     drawn = 0
@@ -30,9 +29,8 @@ def dark(lab):
 @pytest.mark.usefixtures("dark")
 def test_figures_suit_a_dark_theme(notebook):
     """Whether they can be read is for a person to see, in the screenshots."""
-    opened = notebook("03_phase2")
+    opened = notebook("03_phase2", epochs=20)
     opened.page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
-    opened.run_all()
     for k, graph in enumerate(opened.figures(), start=1):
         grounds = graph.evaluate("g => [g._fullLayout.paper_bgcolor, g._fullLayout.plot_bgcolor]")
         assert grounds == ["rgba(0,0,0,0)"] * 2

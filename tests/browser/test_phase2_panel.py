@@ -14,25 +14,17 @@ TAKEN = re.compile(r"step ([\d,]+) of")
 LONG = 5000  # epochs: more than a test takes
 
 
-@pytest.fixture(scope="module")
-def opened(lab, context):
-    """Notebook 03 as far as its panel; one for all tests, since opening takes longer than they."""
-    notebook = lab.open(context.new_page(), "03_phase2", last=CELL, epochs=LONG)
-    notebook.run_all()
-    yield notebook
-    notebook.shut_down()
-
-
 @pytest.fixture
-def panel(opened, request):
+def panel(notebook):
     """The panel, which has trained for some steps since a reset."""
+    opened = notebook("03_phase2", last=CELL, epochs=LONG)
     opened.button("Reset").click()
     opened.wait(lambda: taken(opened) == 0, "the first step", 10)
     opened.button("Start").click()
     opened.wait(lambda: taken(opened) > 20, "steps", 20)
     yield opened
     opened.panel.locator(".jp-CodeCell", has_text=CELL).evaluate("cell => cell.scrollIntoView()")
-    opened.screenshot(request.node.name)
+    opened.button("Pause").click()
 
 
 def taken(opened):
