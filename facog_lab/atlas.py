@@ -133,8 +133,8 @@ class Atlas(Explorer):
         above, below = [self.hovered], [self.inspector, Mouse(self.hear)]
         super().__init__(controls, above=above, below=below)
         self.add_class("facog-mouse")
-        self.pair.observe(self._rearrange, "value")
-        self.only.observe(self._rearrange, "value")
+        self.pair.observe(self.follow, "value")
+        self.only.observe(self.follow, "value")
         self.by.observe(lambda _: self.attempt(self._recolour), "value")
         self.number.observe(lambda change: self.attempt(self._pick, change.new), "value")
         self.hovered.value = _strip([_note("Hover over a point to see its image.")])
@@ -188,12 +188,13 @@ class Atlas(Explorer):
             self.figure.layout.shapes = self._shapes()
         self._inspect()
 
-    def _rearrange(self, change: Any) -> None:
+    def _follow(self) -> None:
         """Other maps, or another class: all points are drawn again, and whole maps are in view."""
+        super()._follow()
         with self.figure.batch_update():
             self.figure.update_xaxes(autorange=True)
             self.figure.update_yaxes(autorange=True)
-        self.follow()
+        self._inspect()
 
     def _recolour(self) -> None:
         names = self.world.dictionary.class_names
