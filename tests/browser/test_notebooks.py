@@ -31,6 +31,8 @@ def test_figures_suit_a_dark_theme(notebook):
     """Whether they can be read is for a person to see, in the screenshots."""
     opened = notebook("03_phase2", epochs=20)
     opened.page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
+    opened.button("Start").click()
+    opened.page.get_by_text("Done.").wait_for()
     for k, graph in enumerate(opened.figures(), start=1):
         grounds = graph.evaluate("g => [g._fullLayout.paper_bgcolor, g._fullLayout.plot_bgcolor]")
         assert grounds == ["rgba(0,0,0,0)"] * 2
