@@ -18,12 +18,12 @@ from numpy.typing import ArrayLike, NDArray
 from plotly.subplots import make_subplots
 
 from facog_lab import theme
-from facog_lab.dashboard import overlay
 from facog_lab.maps import atlas
 from facog_lab.metrics import FEW_BELOW, MANY_ABOVE, dirichlet_entropy, rarest_classes
 from facog_lab.pictures import distances, image_grid, neighbours, norms, scatter
 from facog_lab.portraits import mixtures, portrait
 from facog_lab.theme import BLUE, INK, ORANGE, as_text, beside, blank, class_colours, label, small
+from facog_lab.timelines import overlay
 
 __all__ = [
     "atlas", "class_colours", "class_counts", "comparison", "curves", "distances", "entropy",

@@ -7,8 +7,9 @@ import tiny
 import torch
 
 from facog_lab import dashboard
-from facog_lab.dashboard import BINS, Curve, Dashboard, overlay
+from facog_lab.dashboard import Dashboard
 from facog_lab.phase2 import Phase2, Phase2Config
+from facog_lab.timelines import BINS, Curve, overlay
 
 TIMED = ("", "2", "3", "4")  # axes of the panels with steps
 
@@ -141,13 +142,17 @@ class TestDashboard:
         assert board.changes == []
 
     def test_a_long_run_takes_no_more_room(self):
-        made = loop(epochs=200, counts=(20, 10))
+        made = loop(epochs=400, counts=(20, 10))
         board = Dashboard(made, made.scores)
         sizes = []
         for step in made:
-            if step.step in (300, 400):
+            if step.step in (600, 800):
                 sizes.append(len(board.figure().to_json()))
-        assert sizes[1] < 1.3 * sizes[0]
+        assert sizes[1] < 1.1 * sizes[0]
+        tail = board.figure().data[board._at["tail20"]]
+        assert len(tail.x) == BINS
+        assert tail.x[-1] == made.history["epochs"]["step"][-1]
+        assert tail.y[-1] == pytest.approx(made.scores.tail20)
 
     def test_a_widget_is_brought_up_to_date_as_a_figure_is(self):
         made = loop()

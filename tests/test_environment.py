@@ -21,12 +21,22 @@ CORE = {
 }
 WORKBENCH = {
     *("demo", "embedding", "explorers", "figures", "panels", "parameters", "pictures"),
-    *("portraits", "theme", "alarms", "dashboard", "knobs", "live_figure", "page", "triptych"),
+    *(
+        "portraits",
+        "theme",
+        "alarms",
+        "timelines",
+        "dashboard",
+        "knobs",
+        "live_figure",
+        "page",
+        "triptych",
+    ),
     *("width", "worker", "atlas", "maps", "mouse", "provenance"),
 }
 
 WIDGETS = {"panels", "knobs", "page", "width", "explorers", "atlas", "mouse"}
-FIGURES = {"figures", "theme", "pictures", "portraits", "maps", "dashboard"}
+FIGURES = {"figures", "theme", "pictures", "portraits", "maps", "dashboard", "timelines"}
 
 
 def pyproject():
