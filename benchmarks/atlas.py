@@ -1,6 +1,6 @@
 """Notebook 04's maps with 20,000 points in a real browser: how soon they are there, and answer.
 
-    python -m benchmarks.atlas --points 20000 --runs 5 --out atlas.json
+    python -m benchmarks.atlas --points 20000 --runs 5 --out speed.json
 
 A simulated dictionary whose coordinates are given, in JupyterLab in headless Chromium, drawn by
 software: a real graphics card is not slower. Needs `pip install -e '.[browser]'` and Chromium.
@@ -9,20 +9,12 @@ software: a real graphics card is not slower. Needs `pip install -e '.[browser]'
 from __future__ import annotations
 
 import argparse
-import importlib
-import json
-import shutil
 import statistics
-import sys
-import tempfile
-import uuid
 from pathlib import Path
-from typing import Any
 
-import nbformat
 import torch
 
-from facog_lab import store
+from benchmarks.browser import Desk, desk, row, write
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.embedding import Map
 from facog_lab.oversamplers import Mix
@@ -76,7 +68,7 @@ def world(points: int, seed: int = 0) -> World:
 
 CELLS = (
     """import sys
-sys.path.insert(0, {root!r})
+sys.path.insert(0, "{root}")
 from benchmarks.atlas import world
 from facog_lab import atlas
 made = world({points})
@@ -115,18 +107,10 @@ ARM = """() => { window.answer = new Promise(done => {
 }); }"""
 
 
-def run(opens: Any, browser: Any, lab: Any, points: int) -> tuple[float, list[float]]:
+def run(at: Desk, points: int) -> tuple[float, list[float]]:
     """A kernel and a page of its own: ms to the first picture, and to the answers to the mouse."""
-    folder = lab.root / uuid.uuid4().hex[:8]
-    folder.mkdir()
-    notebook = nbformat.v4.new_notebook()
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-    root = str(store.project_root())
-    sources = [cell.format(root=root, points=points) for cell in CELLS]
-    notebook.cells = [nbformat.v4.new_code_cell(source) for source in sources]
-    nbformat.write(notebook, folder / "atlas.ipynb")
-    page = browser.new_page(viewport={"width": 1366, "height": 900})
-    opened = opens(lab, page, folder / "atlas.ipynb")
+    opened = at.open([cell.replace("{points}", str(points)) for cell in CELLS])
+    page = opened.page
     first, second = (opened.panel.locator(".jp-CodeCell").nth(k) for k in (0, 1))
     first.locator(".cm-content").click()
     page.keyboard.press("Control+Enter")
@@ -142,25 +126,12 @@ def run(opens: Any, browser: Any, lab: Any, points: int) -> tuple[float, list[fl
         answers.append(page.evaluate("window.answer"))
         page.wait_for_timeout(200)
     page.close()
-    opened.shut_down()
+    for kernel in opened.kernels():
+        at.lab.ask("DELETE", f"kernels/{kernel['id']}")
     return picture, answers
 
 
-def row(name: str, values: list[float], bar: float) -> dict[str, Any]:
-    """A row of the results: median, smallest, largest, and whether the median holds the bar."""
-    value = statistics.median(values)
-    spread = {"low": round(min(values)), "high": round(max(values))}
-    return {"name": name, "value": round(value), **spread, "unit": "ms", "bar": f"≤ {bar}"} | {
-        "holds": value <= bar
-    }
-
-
 def main() -> None:
-    from playwright.sync_api import sync_playwright
-
-    # The browser tests know how to start JupyterLab, and Chromium.
-    sys.path.insert(0, str(store.project_root() / "tests" / "browser"))
-    tests, flags = importlib.import_module("lab"), importlib.import_module("conftest").FLAGS
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -169,28 +140,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a JSON file for the rows")
     options = parser.parse_args()
     pictures, answers = [], []
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        chromium = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-        with tests.Lab(Path(folder)) as lab:
-            for k in range(options.runs):
-                picture, hovers = run(tests.Notebook, browser, lab, options.points)
-                print(
-                    f"run {k + 1}: first picture {picture:.0f} ms, hover "
-                    f"{statistics.median(hovers):.0f} ms ({min(hovers):.0f} to {max(hovers):.0f})"
-                )
-                pictures.append(picture)
-                answers += hovers
-        browser.close()
+    with desk() as at:
+        for k in range(options.runs):
+            picture, hovers = run(at, options.points)
+            middle = statistics.median(hovers)
+            said = f"hover {middle:.0f} ms ({min(hovers):.0f} to {max(hovers):.0f})"
+            print(f"run {k + 1}: first picture {picture:.0f} ms, {said}")
+            pictures.append(picture)
+            answers += hovers
     named = f"{options.points:,} points"
     rows = [
-        row(f"04: first picture, {named}", pictures, FIRST_PICTURE),
-        row(f"04: image of a hovered point, {named}", answers, HOVER),
+        row(f"04: first picture, {named}", pictures, "ms", FIRST_PICTURE, most=True),
+        row(f"04: image of a hovered point, {named}", answers, "ms", HOVER, most=True),
     ]
-    for one in rows:
-        print("{name}: {value} {unit} ({low} to {high}), bar {bar}: {holds}".format(**one))
-    if options.out is not None:
-        options.out.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in rows))
+    command = f"python -m benchmarks.atlas --points {options.points} --runs {options.runs}"
+    write(rows, options.out, command)
 
 
 if __name__ == "__main__":

@@ -269,7 +269,7 @@ class Atlas(Explorer):
 
 def _strip(parts: Sequence[str]) -> str:
     """Parts in a row of fixed height, so that nothing below it moves."""
-    style = "display:flex;flex-wrap:wrap;gap:10px;align-items:center;min-height:98px"
+    style = "display:flex;flex-wrap:wrap;gap:10px;align-items:center;min-height:104px"
     return f'<div style="{style}">{"".join(parts)}</div>'
 
 

@@ -26,6 +26,7 @@ DIVERGING = ((0.0, ORANGE), (0.5, "#b4b4b4"), (1.0, "#1f6fb5"))
 OTHERS = {"size": 4, "opacity": 0.15, "color": GREY}
 MOST_RINGS = 20  # large ones; more points than that have small rings, which hide less
 HEIGHT = 450  # with controls above, as much as a laptop shows
+HULL = "rgba(63,144,218,0.25)"
 TRACES = 4  # of each map: other classes, real, generated, chosen
 Floats = NDArray[np.float64]
 
@@ -177,9 +178,9 @@ def mixing(
     shapes: list[dict[str, Any]] = []
     if exact and there.any():
         corners = "L".join(f"{a:.6g},{b:.6g}" for a, b in convex_hull(ends[there]))
-        line = {"color": INK, "width": 1.5, "dash": "dot"}
-        shape = {"type": "path", "path": f"M{corners}Z", "fillcolor": FAINT, "line": line}
-        shapes.append(shape | on | {"layer": "above"})
+        line = {"color": BLUE, "width": 2, "dash": "dot"}
+        shape = {"type": "path", "path": f"M{corners}Z", "fillcolor": HULL, "line": line}
+        shapes.append(shape | on)
     for (a, b), w in zip(ends[there], np.asarray(weights, float)[there], strict=True):
         line = {"color": INK, "width": 1 + 5 * w}
         shapes.append({"type": "line", "x0": x, "y0": y, "x1": a, "y1": b, "line": line} | on)

@@ -20,19 +20,9 @@ CORE = {
     *("store", "presets", "progress", "pipeline", "controls", "steering"),
 }
 WORKBENCH = {
-    *("demo", "embedding", "explorers", "figures", "panels", "parameters", "pictures"),
-    *(
-        "portraits",
-        "theme",
-        "alarms",
-        "timelines",
-        "dashboard",
-        "knobs",
-        "live_figure",
-        "page",
-        "triptych",
-    ),
-    *("width", "worker", "atlas", "maps", "mouse", "provenance"),
+    *("alarms", "atlas", "dashboard", "demo", "embedding", "explorers", "figures", "knobs"),
+    *("live_figure", "maps", "mouse", "page", "panels", "parameters", "pictures", "portraits"),
+    *("provenance", "theme", "timelines", "triptych", "width", "worker"),
 }
 
 WIDGETS = {"panels", "knobs", "page", "width", "explorers", "atlas", "mouse"}
