@@ -145,7 +145,6 @@ def main() -> None:
         )
         waits = panel.latencies()
         grown = None if options.no_memory else panel.memory()
-        panel.opened.shut_down()
     rows = [
         row("03: slider to the first step with it, median", waits, "ms", 100, most=True),
         row("03: slider to the first step with it, worst", waits, "ms", 300, most=True, of=max),

@@ -27,17 +27,32 @@ MOST_MIXTURES = 6  # of a selection that are shown with their parents
 HOVERED, PARENT, BESIDE = 96, 64, 56  # pixels of an image's side: hovered, inspected, as a parent
 
 
-def explore(world: World, live: Live = "auto") -> Any:
+def prepare(live: Live = "auto") -> Any:
+    """An empty canvas, for which a page loads plotly while the maps are computed.
+
+    Args:
+        live: whether someone looks on, see progress.is_live.
+
+    Returns:
+        A widget, or None.
+    """
+    return figures.widget() if is_live(live) else None
+
+
+def explore(world: World, live: Live = "auto", canvas: Any = None) -> Any:
     """The first two maps, side by side and linked; with controls if someone looks on.
 
     Args:
         world: what is on the maps.
         live: whether someone looks on, see progress.is_live.
+        canvas: what `prepare` gave; then the maps are there a second earlier.
 
     Returns:
         An `Atlas`, or a plain figure with a button for each colouring.
     """
-    return Atlas(world) if is_live(live) else _maps(world, list(world.maps)[:2], alone=True)
+    if is_live(live):
+        return Atlas(world, canvas)
+    return _maps(world, list(world.maps)[:2], alone=True)
 
 
 def mixtures(world: World) -> Any:
@@ -98,7 +113,7 @@ class Atlas(Explorer):
         chosen: the selected points.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, canvas: Any = None) -> None:
         self.world, self.chosen = world, np.empty(0, np.int64)
         pairs = list(combinations(world.maps, min(2, len(world.maps))))
         self.pair = w.Dropdown(
@@ -131,7 +146,7 @@ class Atlas(Explorer):
         self.hovered, self.inspector = w.HTML(), w.HTML()
         self.hovered.add_class("facog-hovered")
         above, below = [self.hovered], [self.inspector, Mouse(self.hear)]
-        super().__init__(controls, above=above, below=below)
+        super().__init__(controls, above, below, canvas)
         self.add_class("facog-mouse")
         self.pair.observe(self.follow, "value")
         self.only.observe(self.follow, "value")

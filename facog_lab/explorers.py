@@ -105,6 +105,7 @@ class Explorer(w.VBox):
         controls: in a row, which may wrap.
         above: what else is between the line and the figure.
         below: what else is below the figure.
+        canvas: an earlier widget to show the figure on, see figures.widget.
 
     Attributes:
         row: the controls.
@@ -117,10 +118,11 @@ class Explorer(w.VBox):
         controls: Sequence[w.Widget],
         above: Sequence[w.Widget] = (),
         below: Sequence[w.Widget] = (),
+        canvas: Any = None,
     ) -> None:
         self.status = w.HTML()
         figure, said = self.drawn()
-        self.figure = figures.widget(figure)
+        self.figure = figures.widget(figure, canvas)
         self._say(said)
         self.row = w.HBox(controls, layout=w.Layout(flex_flow="row wrap"))
         super().__init__([self.row, self.status, *above, Width(), self.figure, *below])
