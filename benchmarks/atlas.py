@@ -4,8 +4,8 @@
 
 A simulated dictionary whose coordinates are given, in JupyterLab in headless Chromium, drawn by
 software: a real graphics card is not slower. As in the notebook, the canvas is prepared before the
-maps are computed; here a pause of three seconds stands for that, which t-SNE exceeds from a
-thousand features on. Needs `pip install -e '.[browser]'` and Chromium.
+maps are computed; a pause of three seconds stands for that, and UMAP alone takes longer. Without,
+the page has to load plotly first. Needs `pip install -e '.[browser]'` and Chromium.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def widget(figure: go.Figure | None = None, canvas: go.FigureWidget | None = Non
         shown.data = ()
         shown.add_traces(figure.data)
         shown.layout = figure.layout
-    shown._config = shown._config | {"responsive": True}  # see width.Width
+    shown._config = shown._config | theme.CONFIG | {"responsive": True}  # see width.Width
     if shown.layout.height is None:  # a widget does not look for it in the template
         shown.layout.height = theme.TEMPLATE.layout.height
     return shown

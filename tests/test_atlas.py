@@ -301,6 +301,20 @@ def test_without_a_kernel_there_are_buttons_and_names_and_no_widget():
         assert button.args[0] == maps.colouring(by, made.dictionary.class_names, made.gained)
 
 
+def test_a_canvas_is_the_widget_that_is_shown_and_may_be_used_again():
+    made = world()
+    assert atlas.prepare("off") is None
+    canvas = atlas.prepare("on")
+    assert not canvas.data
+    for only in (1, 3):
+        live = atlas.explore(made, "on", canvas)
+        assert live.figure is canvas
+        assert len(canvas.data) == 2 * maps.TRACES + 1
+        live.only.value = only
+        seen = np.r_[points_of(canvas, 0, 1), points_of(canvas, 0, 2)]
+        assert set(made.owner[seen]) == {only}
+
+
 def test_the_plain_figure_shows_a_mixture_of_each_of_the_rarest_classes():
     made = world(n_s=4, made=60)
     figure = atlas.mixtures(made)
