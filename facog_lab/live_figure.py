@@ -9,7 +9,7 @@ from typing import Any
 
 from IPython.display import display
 
-from facog_lab import figures
+from facog_lab import figures, theme
 from facog_lab.progress import Live, is_live
 
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -73,7 +73,7 @@ class Place:
 
     def show_plain(self, figure: Any) -> None:
         """Shows a figure that needs no kernel."""
-        self._show({PLOTLY: json.loads(figure.to_json())})
+        self._show({PLOTLY: json.loads(figure.to_json()) | {"config": theme.CONFIG}})
 
     def _show(self, bundle: dict[str, Any]) -> None:
         bundle["text/plain"] = "a figure"

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
+import plotly.io
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
@@ -81,6 +82,9 @@ TEMPLATE = go.layout.Template(
         "height": 480,
     }
 )
+# Plotly's toolbar offers to upload a chart, with all that is in it, to its makers: not from here.
+CONFIG = {"showSendToCloud": False, "displaylogo": False}
+plotly.io.renderers["plotly_mimetype"].config.update(CONFIG)  # as notebooks show a plain figure
 ABOVE = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.01, "yanchor": "bottom"}
 
 

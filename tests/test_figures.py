@@ -414,3 +414,7 @@ def test_nothing_to_show_is_no_error():
         figures.class_counts([0], ["a"]),
     ):
         assert written(figure)
+
+
+def test_a_live_figure_offers_no_upload_either():
+    assert figures.widget(figures.profiles({"a": [2, 1]}))._config["showSendToCloud"] is False

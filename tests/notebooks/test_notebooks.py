@@ -60,6 +60,7 @@ class TestExecuted:
         assert len(figures) >= 2
         for figure in figures:
             assert figure["data"], "an empty figure"
+            assert figure["config"]["showSendToCloud"] is False
         warnings = [o["text"] for o in outputs if o.get("name") == "stderr"]
         assert warnings == []
         assert executed[stem].stat().st_size < 1_000_000
