@@ -284,7 +284,7 @@ class Atlas(Explorer):
 
 def _strip(parts: Sequence[str]) -> str:
     """Parts in a row of fixed height, so that nothing below it moves."""
-    style = "display:flex;flex-wrap:wrap;gap:10px;align-items:center;min-height:104px"
+    style = "display:flex;flex-wrap:wrap;gap:10px;align-items:center;min-height:104px;padding:3px 0"
     return f'<div style="{style}">{"".join(parts)}</div>'
 
 
