@@ -11,8 +11,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
-from facog_lab import embedding, parameters, presets
+from facog_lab import embedding, parameters, pipeline, presets, steering
 from facog_lab.figures import class_colours
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +65,24 @@ class TestExecuted:
         warnings = [o["text"] for o in outputs if o.get("name") == "stderr"]
         assert warnings == []
         assert executed[stem].stat().st_size < 1_000_000
+        assert "widgets" not in nbformat.read(executed[stem], as_version=4).metadata
+
+    def test_03_has_the_numbers_of_plain_python(self, executed, monkeypatch):
+        """The run that the panel's cell made without a front end, against a bare loop."""
+        monkeypatch.setenv("FACOG_OUTPUTS", str(executed["03_phase2"].parent / "outputs"))
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as the notebook had
+        try:
+            loop = steering.start(presets.experiment(), "cpu")
+            for _ in loop:
+                pass
+        finally:
+            torch.set_num_threads(threads)
+        made = pipeline.phase2(presets.experiment(), "cpu")
+        assert made.complete
+        one, two = made.loop.state(), loop.state()
+        assert all(torch.equal(one[name], two[name]) for name in one)
+        assert made.history == loop.history
 
     def test_progress_is_plain_lines(self, executed):
         text = "".join(o.get("text", "") for o in outputs_of(executed["01_phase1"]))
@@ -120,7 +139,8 @@ def test_the_contract_on_a_fresh_clone(tmp_path):
         )
         outputs = outputs_of(clone / "notebooks" / "out.ipynb")
         printed.append("".join(o.get("text", "") for o in outputs))
-        assert f"n_s={n_s}" in printed[-1]
+        shown = "".join(o["data"]["text/plain"] for o in outputs if "data" in o)
+        assert f"n_s={n_s}" in shown  # the settings
     assert "Phase 1, digits" in printed[0]  # made, with progress
     assert "Phase 1, digits" not in printed[1]  # reused
     made = clone / "outputs" / "digits"
