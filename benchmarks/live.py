@@ -117,7 +117,8 @@ class Panel:
         sizes = []
         for steps in (MEMORY_FROM, MEMORY_STEPS):
             until = self.ask("panel.loop.step") + steps
-            self.opened.wait(lambda until=until: self.ask("panel.loop.step") > until, "steps", 900)
+            while self.ask("panel.loop.step") < until:
+                self.page.wait_for_timeout(5000)  # each question costs the kernel some memory, too
             sizes.append((self.ask(RESIDENT), self._heap()))
         self.press("Pause")
         return sizes[1][0] - sizes[0][0], sizes[1][1] - sizes[0][1]

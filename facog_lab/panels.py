@@ -47,9 +47,10 @@ __all__ = ["LiveFigure", "Phase2Panel", "phase2"]
 
 CHANGES = 6  # of the controls that are listed, the last ones
 LINES = "margin:2px 0;line-height:1.3"
-REDRAW = 0.2  # seconds between two drawings of the charts at least
+REDRAW = 0.23  # seconds between two drawings of the charts at least
+READ = 0.5  # seconds between two changes of the texts: nobody reads faster, and a page lays out all
 SHARE = 0.1  # of the time at most that drawing takes; then it is drawn less often
-TERMS = 1.0  # seconds between two looks at every loss term and its gradient
+TERMS = 2.0  # seconds between two looks at every loss term and its gradient
 SPEEDS = {"as fast as it can": 0.0, "1 step/s": 1.0, "3 steps/s": 3.0, "10 steps/s": 10.0,
           "30 steps/s": 30.0}  # fmt: skip
 
@@ -196,7 +197,7 @@ class Phase2Panel:
             knob.show(getattr(self.run.loop.controls, field))
         self._reason = "Press Start."
         self._next, self._looked, self._counted = 0.0, 0.0, (time.monotonic(), 0)
-        self._draw(time.monotonic())
+        self._draw(time.monotonic(), everything=True)
 
     def _after(self, step: Step) -> None:
         """After every step, in the thread."""
@@ -223,17 +224,17 @@ class Phase2Panel:
                 self.run.save()
         except (OSError, RuntimeError) as error:  # a full disk is no reason to lose what is here
             self._reason += f" Not kept: {error}"
-        self._looked = 0.0
         self._say(time.monotonic())  # whatever may fail in the drawing
-        self._draw(time.monotonic())
+        self._draw(time.monotonic(), everything=True)
 
-    def _draw(self, now: float) -> None:
-        """Charts and texts, up to date."""
+    def _draw(self, now: float, everything: bool = False) -> None:
+        """Charts, and less often the texts, up to date."""
         self.dashboard.update(self.chart)
         self.redraws += 1
-        self._say(now)
-        self.words.value = self._words()
-        if now - self._looked > TERMS:
+        if everything or now - self._counted[0] > READ:
+            self._say(now)
+            self.words.value = self._words()
+        if everything or now - self._looked > TERMS:
             self.terms.value = phase2_terms(self.run.loop)._repr_html_()
             self._looked = now
 
