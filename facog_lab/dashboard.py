@@ -30,6 +30,7 @@ MAPPED = 4000  # real features that the map is fitted on at most
 GENERATED_SHOWN = 80  # generated features on the map, shared by the classes
 SEARCHED = 20_000  # real features at most among which the nearest one is looked for
 TRACED = 3  # rarest classes of which one generated feature is tied to its parents
+CUT = 0.31  # of the figure's height: above it are the panels with a time axis
 NAMED = 20  # classes at most that are named on the map
 MARKS = 12  # changes of a control, the last ones, that are marked on the axes
 FONT = 13
@@ -74,7 +75,6 @@ class Dashboard:
 
     def __init__(self, loop: Phase2, before: Metrics) -> None:
         self.before = before
-        self._at = {name: i for i, name in enumerate(n for _, c in PANELS.values() for n in c)}
         self.follow(loop)
         data = loop.dictionary
         device, seed = data.labels.device, loop.config.seed
@@ -98,7 +98,7 @@ class Dashboard:
         self.loop = loop
         self.changes: list[steering.Change] = []
         self.alarms: list[str] = []
-        self._curves = {name: Curve() for name in self._at if name in MEASURED}
+        self._curves = {name: Curve() for name in MEASURED}
         self._steps = 0  # rows of the history that are drawn
         self._last = controls_of(loop.config)
 
@@ -108,30 +108,43 @@ class Dashboard:
         self.update(figure)
         return figure
 
+    def halves(self) -> tuple[go.Figure, go.Figure]:
+        """The same in two: what has a time axis, and below it recall and map.
+
+        Plotly draws all of a figure when a part of it changes; two can be drawn as often as each
+        needs.
+        """
+        figure = self.figure()
+        return _cut(figure, CUT, 1.0, 30, 5), _cut(figure, 0.0, CUT, 5, 40)
+
     def update(self, figure: go.Figure) -> None:
-        """Brings a figure that `figure` gave, or a widget of it, up to date with the loop."""
+        """Brings a figure, a half, or a widget of one, up to date with the loop."""
         marked = len(self.changes)
         self._catch_up()
-        generated = self._generate()
+        traces = {trace.meta: trace for trace in figure.data if trace.meta}
         with figure.batch_update():
-            for name, curve in self._curves.items():
-                figure.data[self._at[name]].x, figure.data[self._at[name]].y = curve.points()
-            scored = self.loop.history["epochs"]
-            steps = np.array([0, *scored.get("step", [])], np.float32)
-            # As many points as a curve has bins: the first, the last, and evenly many between.
-            kept = np.unique(np.linspace(0, len(steps) - 1, BINS).round().astype(int))
-            for name in SCORED:
-                values = np.array([getattr(self.before, name), *scored.get(name, [])], np.float32)
-                trace = figure.data[self._at[name]]
-                trace.x, trace.y = steps[kept], values[kept]
-            figure.data[self._at["now"]].y = self._recall(self.loop.scores)
-            points = self._map.place(generated.features.cpu())
-            figure.data[self._at["generated"]].x, figure.data[self._at["generated"]].y = points.T
-            ties = figure.data[self._at["parents"]]
-            ties.x, ties.y = self._ties(generated, points).T
-            marks = self._marks()
-            if len(self.changes) != marked or len(marks) != len(figure.layout.shapes):
-                figure.layout.shapes = marks
+            if "entropy" in traces:
+                for name, curve in self._curves.items():
+                    traces[name].x, traces[name].y = curve.points()
+                self._draw_scores(traces)
+                marks = self._marks()
+                if len(self.changes) != marked or len(marks) != len(figure.layout.shapes):
+                    figure.layout.shapes = marks
+            if "generated" in traces:
+                traces["now"].y = self._recall(self.loop.scores)
+                generated = self._generate()
+                points = self._map.place(generated.features.cpu())
+                traces["generated"].x, traces["generated"].y = points.T
+                traces["parents"].x, traces["parents"].y = self._ties(generated, points).T
+
+    def _draw_scores(self, traces: Mapping[str, Any]) -> None:
+        scored = self.loop.history["epochs"]
+        steps = np.array([0, *scored.get("step", [])], np.float32)
+        # As many points as a curve has bins: the first, the last, and evenly many between.
+        kept = np.unique(np.linspace(0, len(steps) - 1, BINS).round().astype(int))
+        for name in SCORED:
+            values = np.array([getattr(self.before, name), *scored.get(name, [])], np.float32)
+            traces[name].x, traces[name].y = steps[kept], values[kept]
 
     def _catch_up(self) -> None:
         """Takes what is new in the history."""
@@ -213,16 +226,14 @@ class Dashboard:
                 figure.add_scatter(
                     x=[], y=[], name=theme.LABELS.get(name, name), row=row, col=column,
                     line={"color": colour, "dash": dash, "width": 2},
-                    mode="lines",
-                    hovertemplate="%{y:.4g}",
+                    mode="lines", meta=name, hovertemplate="%{y:.4g}",
                 )  # fmt: skip
         x = [names[c] for c in self._shown]
         for name, (colour, _) in bars.items():
-            self._at[name] = len(figure.data)
             hover = f"{name} %{{y:.3f}}<extra></extra>"
             figure.add_bar(
                 x=x, y=self._recall(self.before), name=name, marker_color=colour,
-                hovertemplate=hover, row=3, col=1,
+                meta=name, hovertemplate=hover, row=3, col=1,
             )  # fmt: skip
         self._add_map(figure, names)
         figure.update_layout(template=theme.TEMPLATE, showlegend=False, height=640)
@@ -265,14 +276,14 @@ class Dashboard:
                 opacity=REAL["opacity"], text=np.repeat([names[c] for c in labels[own]], 3),
                 name="real", row=3, col=2, hovertemplate="%{text}, real<extra></extra>",
             )  # fmt: skip
-        self._at["parents"] = len(figure.data)
-        line = {"color": INK, "width": 1}
-        figure.add_scatter(x=[], y=[], mode="lines", line=line, hoverinfo="skip", row=3, col=2)
-        self._at["generated"] = len(figure.data)
+        figure.add_scatter(
+            x=[], y=[], mode="lines", line={"color": INK, "width": 1}, meta="parents",
+            hoverinfo="skip", row=3, col=2,
+        )  # fmt: skip
         owner = self._wanted.cpu()
         figure.add_scatter(
             x=[], y=[], mode="markers", marker=GENERATED | {"size": 8, "color": colours[owner]},
-            text=[names[c] for c in owner], name="generated", row=3, col=2,
+            text=[names[c] for c in owner], name="generated", meta="generated", row=3, col=2,
             hovertemplate="%{text}, generated<extra></extra>",
         )  # fmt: skip
         if len(names) <= NAMED:
@@ -283,6 +294,28 @@ class Dashboard:
                 textfont={"size": FONT, "color": colours}, textposition="top center",
                 hoverinfo="skip", cliponaxis=False, row=3, col=2,
             )  # fmt: skip
+
+
+def _cut(figure: go.Figure, low: float, high: float, top: int, bottom: int) -> go.Figure:
+    """What is between two heights of a figure, in its coordinates, as a figure of its own.
+
+    `top` and `bottom` are its margins in pixels.
+    """
+    layout = figure.layout.to_plotly_json()
+    height, span = figure.layout.height - 70, high - low  # 70: the margins of the whole
+
+    def within(y: float) -> bool:
+        return low <= y < high or y == high == 1.0
+
+    for name, axis in layout.items():
+        if name.startswith("yaxis"):
+            axis["domain"] = [min(max((y - low) / span, 0.0), 1.0) for y in axis["domain"]]
+    notes = [note for note in layout["annotations"] if within(note["y"])]
+    layout["annotations"] = [note | {"y": (note["y"] - low) / span} for note in notes]
+    layout["height"] = round(height * span) + top + bottom
+    layout["margin"] |= {"t": top, "b": bottom}
+    kept = [t for t in figure.data if within(figure.layout[f"yaxis{t.yaxis[1:]}"].domain[0])]
+    return go.Figure(kept, layout)
 
 
 def _title(title: str, entries: Mapping[str, tuple[str, str]]) -> str:

@@ -48,9 +48,9 @@ __all__ = ["LiveFigure", "Phase2Panel", "phase2"]
 CHANGES = 6  # of the controls that are listed, the last ones
 LINES = "margin:2px 0;line-height:1.3"
 REDRAW = 0.23  # seconds between two drawings of the charts at least
-READ = 0.5  # seconds between two changes of the texts: nobody reads faster, and a page lays out all
+READ = 1.0  # seconds between two changes of the texts, of recall and of the map
 SHARE = 0.1  # of the time at most that drawing takes; then it is drawn less often
-TERMS = 2.0  # seconds between two looks at every loss term and its gradient
+TERMS = 4.0  # seconds between two looks at every loss term and its gradient
 SPEEDS = {"as fast as it can": 0.0, "1 step/s": 1.0, "3 steps/s": 3.0, "10 steps/s": 10.0,
           "30 steps/s": 30.0}  # fmt: skip
 
@@ -91,8 +91,9 @@ class Phase2Panel:
         knobs: the controls, by field of Controls.
         buttons: "Start", "Pause", "Step" and "Reset".
         speed: the list of speed limits.
-        chart: the figure.
-        redraws: how often it was drawn.
+        chart: the figure of what has a time axis.
+        board: the figure of recall and map, drawn less often.
+        redraws: how often the chart was drawn.
     """
 
     _shown: Phase2Panel | None = None
@@ -124,7 +125,7 @@ class Phase2Panel:
         self.state, self.where, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.words, self.terms = widgets.HTML(), widgets.HTML()
         self.dashboard = Dashboard(self.run.loop, self.run.phase1_scores)
-        self.chart = figures.widget(self.dashboard.figure())
+        self.chart, self.board = map(figures.widget, self.dashboard.halves())
         self._restart()
         self.box = self._arranged()
         self.place = Place()
@@ -233,6 +234,7 @@ class Phase2Panel:
         self.redraws += 1
         if everything or now - self._counted[0] > READ:
             self._say(now)
+            self.dashboard.update(self.board)
             self.words.value = self._words()
         if everything or now - self._looked > TERMS:
             self.terms.value = phase2_terms(self.run.loop)._repr_html_()
@@ -279,7 +281,7 @@ class Phase2Panel:
         ]
         column = widgets.VBox(left, layout={"width": "300px", "flex": "0 0 auto"})
         wide = {"flex": "1 1 0", "min_width": "0"}
-        chart = widgets.VBox([Width(), self.chart], layout=wide)
+        chart = widgets.VBox([Width(), self.chart, self.board], layout=wide)
         return widgets.VBox([widgets.HBox([column, chart]), self.terms])
 
 

@@ -24,6 +24,10 @@ def traces(figure):
     return {trace.name: trace for trace in figure.data if trace.name}
 
 
+def by_meta(figure):
+    return {trace.meta: trace for trace in figure.data if trace.meta}
+
+
 def numbers(trace):
     return np.asarray(trace.y, float)
 
@@ -80,7 +84,7 @@ class TestDashboard:
         for one, two in zip(figure.data, once.data, strict=True):
             assert np.array_equal(numbers(one), numbers(two), equal_nan=True), one.name
         steps = made.history["steps"]
-        drawn = {name: figure.data[i] for name, i in shown._at.items()}
+        drawn = {trace.meta: trace for trace in figure.data}
         for name in ("loss_d", "loss_adv", "loss_asc", "loss_cls", "entropy"):
             assert drawn[name].y == pytest.approx(steps[name], rel=1e-6)
         assert drawn["log n_s"].y == pytest.approx([math.log(5)] * len(steps["n_s"]))
@@ -106,7 +110,7 @@ class TestDashboard:
         made = loop()
         board = Dashboard(made, made.scores)
         figure = board.figure()
-        ties = figure.data[board._at["parents"]]
+        ties = by_meta(figure)["parents"]
         ends = np.stack([ties.x, ties.y], 1).reshape(dashboard.TRACED, 5, 3, 2)
         point, parents = ends[:, 0, 0], ends[:, :, 1]
         assert (point <= parents.max(1) + 1e-5).all()
@@ -149,7 +153,7 @@ class TestDashboard:
             if step.step in (600, 800):
                 sizes.append(len(board.figure().to_json()))
         assert sizes[1] < 1.1 * sizes[0]
-        tail = board.figure().data[board._at["tail20"]]
+        tail = by_meta(board.figure())["tail20"]
         assert len(tail.x) == BINS
         assert tail.x[-1] == made.history["epochs"]["step"][-1]
         assert tail.y[-1] == pytest.approx(made.scores.tail20)
@@ -184,6 +188,28 @@ class TestDashboard:
         board.update(figure)
         bars = traces(figure)["now"]
         assert len(bars.x) == (20 if len(counts) == 100 else len(counts))
+
+    def test_its_halves_are_the_whole(self):
+        made = loop()
+        board = Dashboard(made, made.scores)
+        upper, lower = board.halves()
+        for _ in range(6):
+            next(made)
+        made.controls = made.controls.replace(n_s=2)
+        next(made)
+        for half in (lower, upper):
+            board.update(half)
+        whole = board.figure()
+        halves = [*upper.data, *lower.data]
+        assert len(halves) == len(whole.data)
+        for one, two in zip(halves, whole.data, strict=True):
+            assert (one.meta, one.name, one.yaxis) == (two.meta, two.name, two.yaxis)
+            if one.type == "bar" or one.meta:
+                assert np.array_equal(numbers(one), numbers(two), equal_nan=True), one.meta
+        assert upper.layout.shapes == whole.layout.shapes
+        assert lower.layout.shapes == ()
+        titles = [note.text for half in (upper, lower) for note in half.layout.annotations]
+        assert titles == [note.text for note in whole.layout.annotations]
 
     def test_names_are_text(self):
         made = loop(counts=(9, 4))

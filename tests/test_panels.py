@@ -112,7 +112,7 @@ class TestPhase2Panel:
         assert panel.history["steps"]["trains"] == ["all", "d"]
 
     def test_reset_is_the_state_before_the_first_step(self, panel):
-        first = [trace.y for trace in panel.chart.data]
+        first = [trace.y for trace in (*panel.chart.data, *panel.board.data) if trace.meta]
         panel.knobs["temperature"].box.value = 0.5
         panel.start()
         until(lambda: panel.loop.step >= 5)
@@ -120,7 +120,8 @@ class TestPhase2Panel:
         assert panel.loop.step == 0
         assert panel.knobs["temperature"].box.value == 0.1
         assert panel.history["steps"] == {}
-        for one, two in zip(first, panel.chart.data, strict=True):
+        now = [trace for trace in (*panel.chart.data, *panel.board.data) if trace.meta]
+        for one, two in zip(first, now, strict=True):
             assert np.array_equal(np.asarray(one, float), np.asarray(two.y, float), equal_nan=True)
 
     def test_it_ends_by_itself_as_the_headless_run(self, panel, settings):
