@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -184,5 +184,5 @@ class Objective(nn.Module):
 def classifier_for(objective: ObjectiveName, classifier: nn.Sequential) -> None:
     """Makes a classifier what an objective needs: LDAM's last layer has cosines for logits."""
     if OBJECTIVES[objective].loss == "ldam":
-        outputs, inputs = classifier[-1].weight.shape
-        classifier[-1] = models.CosineLinear(inputs, outputs, LDAM_SCALE)
+        last: Any = classifier[-1]
+        classifier[-1] = models.CosineLinear(last.in_features, last.out_features, LDAM_SCALE)

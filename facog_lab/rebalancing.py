@@ -128,7 +128,7 @@ def train_head(
     classifier = start(config, model, on)
     if config.fits == "tau":
         tau, scores = choose_tau(config, on, model)
-        scale_classes(classifier[-1], classifier[-1].weight.detach().norm(dim=1) ** -tau)
+        scale_classes(classifier[-1], lengths(classifier) ** -tau)
         return Head(classifier, {"tau": tau, "held_out_acsa": scores}, {})
     history = fit(config, classifier, on)
     return Head(classifier, {}, history)
@@ -148,11 +148,11 @@ def start(
         if config.start == "new_linear":
             classifier = nn.Sequential(nn.Linear(dictionary.feature_dim, classes))
         elif config.start == "new_last_layer":
-            classifier[-1] = nn.Linear(classifier[-1].weight.shape[1], classes)
-    if config.loss == "ldam" and isinstance(classifier[-1], nn.Linear):
-        last = models.CosineLinear(classifier[-1].in_features, classes, LDAM_SCALE)
-        last.weight.data.copy_(classifier[-1].weight.detach())
-        classifier[-1] = last
+            classifier[-1] = nn.Linear(dictionary.feature_dim, classes)
+    before = classifier[-1]
+    if config.loss == "ldam" and isinstance(before, nn.Linear):
+        classifier[-1] = models.CosineLinear(before.in_features, classes, LDAM_SCALE)
+        classifier[-1].weight = before.weight
     return classifier.to(dictionary.features.device)
 
 
@@ -224,10 +224,23 @@ def scale_classes(last: nn.Module, factors: Tensor) -> None:
     Args:
         last: a linear layer of C outputs.
         factors: (C,).
+
+    Raises:
+        ConfigError: if the layer is LDAM's.
     """
-    last.weight *= factors[:, None]
-    if getattr(last, "bias", None) is not None:
-        last.bias *= factors
+    if not isinstance(last, nn.Linear):
+        raise ConfigError(
+            f"the classifier's last layer is {type(last).__name__}, whose weights have no length: "
+            "choose a head method other than tau_norm and lws, or an objective other than ldam."
+        )
+    last.weight.mul_(factors[:, None])
+    last.bias.mul_(factors)
+
+
+def lengths(classifier: nn.Sequential) -> Tensor:
+    """(C,) lengths of the weights of a classifier's last layer, ‖w_c‖."""
+    last: Any = classifier[-1]
+    return last.weight.detach().norm(dim=1)
 
 
 def choose_tau(
@@ -237,8 +250,8 @@ def choose_tau(
 
     Phase 1's classifier was fitted to every training image, so it cannot be asked about them: a
     last layer made anew is trained on the others, as phase 2 trains, and τ is chosen for that one.
-    The features have seen all images, hence the choice leans towards a small τ. Among equals the
-    smallest is taken.
+    The backbone has seen all images, so held-out recall is higher than it would be on new ones;
+    where it is perfect for many τ, the middle one of the best is taken.
 
     Returns:
         τ, and the held-out mean class recall of every τ.
@@ -248,17 +261,17 @@ def choose_tau(
     classifier = start(refit, model, dictionary)
     fit(refit, classifier, dictionary, (~held).nonzero()[:, 0])
     features, labels = dictionary.features[held], dictionary.labels[held]
-    lengths = classifier[-1].weight.detach().norm(dim=1)
     with torch.no_grad():
         logits = classifier(features)
     scores = {}
     for tau in TAUS:
-        right = ((logits * lengths**-tau).argmax(1) == labels).double()
+        right = ((logits * lengths(classifier) ** -tau).argmax(1) == labels).double()
         sums = torch.zeros(dictionary.num_classes, device=right.device, dtype=right.dtype)
         there = torch.bincount(labels, minlength=len(sums))
         recall = sums.index_add(0, labels, right)[there > 0] / there[there > 0]
         scores[str(tau)] = recall.mean().item()
-    return max(TAUS, key=lambda tau: scores[str(tau)]), scores
+    best = [tau for tau in TAUS if scores[str(tau)] == max(scores.values())]
+    return best[len(best) // 2], scores
 
 
 def held_out(dictionary: FeatureDictionary, seed: int, share: float = HELD_OUT) -> Tensor:
