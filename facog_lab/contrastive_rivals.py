@@ -117,7 +117,9 @@ def balanced_contrastive(
     # An anchor is not one of its own class's candidates, hence the class is one smaller for it.
     others = sizes - (labels[:, None] == all_labels).long()
     lowest = torch.finfo(similarity.dtype).min
-    weighed = (similarity - others.clamp(min=1).log()).masked_fill(itself, lowest)
+    weighed = (similarity - others.clamp(min=1).to(similarity.dtype).log()).masked_fill(
+        itself, lowest
+    )
     log_probability = similarity - weighed.logsumexp(1, keepdim=True)
     log_probability = log_probability.masked_fill(~is_positive, 0)
     return -(log_probability.sum(1) / is_positive.sum(1)).sum() / max(1, len(labels))

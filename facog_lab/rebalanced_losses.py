@@ -172,7 +172,8 @@ def ldam(
     """
     _check(logits, labels, weights, margins)
     own = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
-    return F.cross_entropy(logits - scale * own * margins.to(logits.dtype), labels, weights)
+    shifted = logits - scale * own * margins.to(logits.dtype)
+    return F.cross_entropy(shifted, labels, _like(weights, logits))
 
 
 def balanced_softmax(
@@ -204,7 +205,7 @@ def balanced_softmax(
     """
     _check(logits, labels, weights, class_counts)
     prior = _prior(class_counts, logits.dtype)
-    return F.cross_entropy(logits + prior.log(), labels, weights)
+    return F.cross_entropy(logits + prior.log(), labels, _like(weights, logits))
 
 
 def lade(
@@ -262,6 +263,10 @@ def _prior(class_counts: Tensor, dtype: torch.dtype) -> Tensor:
         empty = int((class_counts < 1).nonzero()[0])
         raise ValueError(f"class {empty} has no training image, so it has no prior: remove it.")
     return class_counts.to(dtype) / class_counts.sum()
+
+
+def _like(weights: Tensor | None, logits: Tensor) -> Tensor | None:
+    return None if weights is None else weights.to(logits.dtype)
 
 
 def _check(logits: Tensor, labels: Tensor, *of_classes: Tensor | None) -> None:
