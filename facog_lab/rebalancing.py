@@ -149,10 +149,10 @@ def start(
             classifier = nn.Sequential(nn.Linear(dictionary.feature_dim, classes))
         elif config.start == "new_last_layer":
             classifier[-1] = nn.Linear(dictionary.feature_dim, classes)
-    before = classifier[-1]
-    if config.loss == "ldam" and isinstance(before, nn.Linear):
-        classifier[-1] = models.CosineLinear(before.in_features, classes, LDAM_SCALE)
-        classifier[-1].weight = before.weight
+        before = classifier[-1]
+        if config.loss == "ldam" and isinstance(before, nn.Linear):
+            classifier[-1] = models.CosineLinear(before.in_features, classes, LDAM_SCALE)
+            classifier[-1].weight = before.weight
     return classifier.to(dictionary.features.device)
 
 
