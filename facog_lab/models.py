@@ -128,6 +128,25 @@ def head(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, inputs), nn.ReLU(), nn.Linear(inputs, outputs))
 
 
+class CosineLinear(nn.Module):
+    """A linear layer whose logits are s cos θ: neither feature nor weights have a length (LDAM).
+
+    Args:
+        inputs: width of a feature.
+        outputs: C.
+        scale: s.
+    """
+
+    def __init__(self, inputs: int, outputs: int, scale: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / inputs**0.5)
+        self.scale = scale
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, inputs) features to (B, C) logits."""
+        return self.scale * F.linear(F.normalize(features, dim=-1), F.normalize(self.weight))
+
+
 class Phase1Model(nn.Module):
     """Backbone, classifier and projector, trained together in phase 1 (Fig. 2, left).
 

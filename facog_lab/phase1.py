@@ -1,25 +1,38 @@
-"""Phase 1 (§3.2, Eq. 2): backbone, classifier and projector from cross-entropy and L_sc."""
+"""Phase 1 (§3.2, Eq. 2): backbone, classifier and projector from cross-entropy and L_sc.
+
+Or from a rival's objective; everything else stays the same.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
-from pydantic import Field, model_validator
-from torch import Tensor
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+from torch import Tensor, nn
 
-from facog_lab import draws, losses, models, store
+from facog_lab import draws, models, store
 from facog_lab.augment import make_views
-from facog_lab.config import Config, Device
+from facog_lab.config import Device
 from facog_lab.datasets import LongTailed
 from facog_lab.loop import Step, append, check_finite, pick_device
+from facog_lab.objectives import Objective, ObjectiveName, Terms, classifier_for
+from facog_lab.rebalanced_losses import LossConfig
 
 Recipe = Literal["clean", "crop", "crop_flip", "standard", "autoaugment_cutout", "imagenet"]
 
 
-class Phase1Config(Config):
+# Fields that came after runs had been recorded: at their defaults they are no part of a run's key.
+LATER = ("objective", "focal_gamma", "lade_alpha", "lade_lambda")
+
+
+class Phase1Config(LossConfig):
     """Settings of phase 1; the defaults are the paper's for CIFAR."""
 
     architecture: Literal["small", "resnet32", "resnet34", "resnext50"] = Field(
@@ -55,10 +68,7 @@ class Phase1Config(Config):
     lambda_ce: float = Field(1.0, ge=0, le=1000, description="weight of cross-entropy, Eq. 2")
     lambda_sc: float = Field(0.1, ge=0, le=1000, description="weight of L_sc, Eq. 2")
     temperature: float = Field(0.1, gt=0, le=100, description="τ of L_sc, Eq. 1")
-    reweighting: Literal["none", "drw"] = Field(
-        "none", description="drw: cross-entropy weighted by class in the last 20% of the epochs"
-    )
-    effective_number_beta: float = Field(0.9999, ge=0, lt=1, description="b of drw")
+    objective: ObjectiveName = Field("facog", description="what is minimised: Eq. 2, or a rival's")
     seed: int = Field(0, ge=0, lt=2**31, description="of initial weights, order and views")
 
     @model_validator(mode="after")
@@ -70,6 +80,15 @@ class Phase1Config(Config):
                 "its own widths; leave width at 1 and feature_dim at None, or take resnet32."
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_before_the_rivals(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in dump(self).items()
+            if name not in LATER or value != fields[name].default
+        }
 
     @property
     def embedding_dim(self) -> int | None:
@@ -118,18 +137,21 @@ class Phase1:
                 config.architecture, data.channels, config.width, config.embedding_dim
             )
             self.model = models.Phase1Model(backbone, data.num_classes, config.projection_dim)
+            classifier_for(config.objective, self.model.classifier)
+        width = int(backbone.feature_dim)  # type: ignore[arg-type]
+        self.objective = Objective(config, data.class_counts, width).to(self.device)
         self.memory_format = faster_format(config.crop_size or data.side)
         self.model.to(self.device).to(memory_format=self.memory_format)
         self.optimizer = torch.optim.SGD(
-            self.model.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay
+            [*self.model.parameters(), *self.objective.parameters()],
+            config.lr,
+            config.momentum,
+            weight_decay=config.weight_decay,
         )
         self.images = data.images
         if isinstance(data.images, Tensor):
             self.images = data.images.to(self.device)
         self.labels = data.labels.to(self.device)
-        self.drw_weights = losses.effective_number_weights(
-            data.class_counts, config.effective_number_beta
-        ).to(self.device)
         # An epoch is cut into batches of nearly equal size, so that none is too small for its
         # contrasts and its batch norm, and every image is seen once.
         self.steps_per_epoch = math.ceil(len(self.labels) / config.batch_size)
@@ -166,46 +188,28 @@ class Phase1:
         ends_epoch = batch == self.steps_per_epoch - 1
         return Step(self.step, epoch, ends_epoch, self._end_epoch(lr) if ends_epoch else {})
 
-    def loss(
-        self, views: Tensor, labels: Tensor, epoch: int
-    ) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
-        """L_ph1 = λ_ce L_ce + λ_sc L_sc (Eq. 2) of one batch.
+    def loss(self, views: Tensor, labels: Tensor, epoch: int) -> Terms:
+        """L_ph1 = λ_ce L_ce + λ_sc L_sc (Eq. 2) of one batch, or what the objective has for it.
 
         Args:
-            views: (V, B, channels, H, W) normalised images, V as `views` of the config says.
+            views: (V, B, channels, H, W) normalised images, as `Phase1.views` makes them.
             labels: (B,) int64.
             epoch: from 0; deferred re-weighting depends on it.
 
         Returns:
             The loss, its two terms without their λ, and the (B, C) logits of the first view.
         """
-        config, num_views = self.config, len(views)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bf16(self.device)):
             features = self.model.backbone(
                 views.flatten(0, 1).contiguous(memory_format=self.memory_format)
             )
-        features = features.float().unflatten(0, (num_views, -1))  # (V, B, D); losses in float32
-        # Two views serve both losses; of three, the first serves L_ce and the others L_sc.
-        for_ce, for_sc = (features[:1], features[1:]) if num_views == 3 else (features, features)
-        logits = self.model.classifier(for_ce)  # (1 or 2, B, C)
-        ce = self.cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)), epoch)
-        sc = losses.supervised_contrastive(
-            self.model.embed(for_sc.flatten(0, 1)), labels.repeat(2), config.temperature
-        )
-        loss = config.lambda_ce * ce + config.lambda_sc * sc
-        return loss, (ce, sc), logits[0].detach()
-
-    def cross_entropy(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
-        """L_ce of (M, C) logits; rare classes weigh more in the last epochs under "drw"."""
-        deferred = self.config.reweighting == "drw" and epoch >= math.ceil(0.8 * self.config.epochs)
-        return F.cross_entropy(logits, labels, self.drw_weights if deferred else None)
+        features = features.float().unflatten(0, (len(views), -1))  # (V, B, D); losses in float32
+        rng = draws.generator(self.device, self.config.seed, "objective", self.step)
+        return self.objective(self.model, features, labels, epoch, rng)
 
     def views(self, index: Tensor, epoch: int) -> Tensor:
         """(V, B, channels, H, W) normalised float32 views of the images at `index`."""
         images = self.images[index].to(self.device)
-        recipes: list[str] = [self.config.augmentation] * 2
-        if self.config.views == 3:
-            recipes = [self.config.augmentation, "simaugment", "simaugment"]
         return torch.stack(
             [
                 make_views(
@@ -219,22 +223,26 @@ class Phase1:
                     mean=self.data.mean,
                     std=self.data.std,
                 )
-                for view, recipe in enumerate(recipes)
+                for view, recipe in enumerate(self.objective.recipes)
             ]
         )
 
     def state(self) -> dict[str, Tensor]:
         """What an epoch's end leaves behind: weights, momentum, the step."""
-        tensors = store.pack(model=self.model, optimizer=self.optimizer)
+        tensors = store.pack(**self._parts())
         return tensors | {"step": torch.tensor(self.step)}
 
     def load_state(self, tensors: dict[str, Tensor], history: store.History) -> None:
         """Goes on from what `state` gave at an epoch's end."""
-        store.unpack(tensors, model=self.model, optimizer=self.optimizer)
+        store.unpack(tensors, **self._parts())
         self.step = int(tensors["step"])
         self.history = history
 
+    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        return {"model": self.model, "objective": self.objective, "optimizer": self.optimizer}
+
     def _start_epoch(self) -> None:
+        self.objective.start_epoch()
         epoch = self.step // self.steps_per_epoch
         order = torch.randperm(
             len(self.labels), generator=draws.generator("cpu", self.config.seed, "order", epoch)

@@ -73,7 +73,7 @@ class Run:
 
     Args:
         dataset: the data set's name; characters that do not suit a file name are replaced.
-        stage: "phase1", "dictionary" or "phase2".
+        stage: "phase1", "dictionary", "phase2" or "head".
         config: the stage's settings.
         upstream: the key of the run it is built on, or the data's fingerprint.
         name: of the folder, where the settings do not say all about the run; its key when None.

@@ -21,6 +21,7 @@ from facog_lab import draws, losses
 from facog_lab.oversamplers import FACoG
 from facog_lab.phase1 import Phase1
 from facog_lab.phase2 import Phase2
+from facog_lab.rebalanced_losses import ClassificationLoss
 
 FORMULAS = {
     "L_ce": r"\mathcal L_{ce} = -\frac1{|I|}\sum_{i\in I} \log p_{y_i}(f_i)",
@@ -92,20 +93,24 @@ class Triptych:
 def phase1_terms(loop: Phase1) -> Triptych:
     """The terms of L_ph1 (Eq. 2) on the first batch of the present epoch, at the present weights.
 
-    The loop is left as it is: batch norm learns nothing from being looked at.
+    Of a rival's objective, those that are the paper's too. The loop is left as it is: batch norm
+    learns nothing from being looked at.
     """
     looked_at = copy.copy(loop)
     looked_at.model = copy.deepcopy(loop.model).train()
+    looked_at.objective = copy.deepcopy(loop.objective)
     epoch = min(loop.step, loop.total_steps - 1) // loop.steps_per_epoch
     index = loop.batches[0]
     _, terms, _ = looked_at.loss(looked_at.views(index, epoch), loop.labels[index], epoch)
-    backbone, config = looked_at.model.backbone, loop.config
-    return Triptych(
-        [
-            _term("L_ce", Phase1.cross_entropy, config.lambda_ce, terms[0], backbone, "backbone"),
-            _term("L_sc", losses._contrast, config.lambda_sc, terms[1], backbone, "backbone"),
-        ]
-    )
+    backbone, parts = looked_at.model.backbone, loop.objective.parts
+    lambda_ce, lambda_sc = loop.objective.weights(epoch)
+    shown = []
+    if parts.loss == "ce" and not parts.apart:
+        where = ClassificationLoss.forward
+        shown.append(_term("L_ce", where, lambda_ce, terms[0], backbone, "backbone"))
+    if parts.contrast == "sc":
+        shown.append(_term("L_sc", losses._contrast, lambda_sc, terms[1], backbone, "backbone"))
+    return Triptych(shown)
 
 
 def phase2_terms(loop: Phase2) -> Triptych:

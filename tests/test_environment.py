@@ -18,6 +18,7 @@ CORE = {
     *("config", "draws", "datasets", "sources", "files", "images", "augment", "autoaugment"),
     *("models", "losses", "loop", "phase1", "dictionary", "oversamplers", "phase2", "metrics"),
     *("store", "presets", "progress", "pipeline", "controls", "steering"),
+    *("rebalanced_losses", "contrastive_rivals", "objectives", "rebalancing", "rivals"),
 }
 WORKBENCH = {
     *("alarms", "atlas", "dashboard", "demo", "embedding", "explorers", "figures", "knobs"),

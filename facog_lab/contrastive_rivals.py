@@ -1,0 +1,202 @@
+"""The contrastive losses of KCL, TSC and BCL: pure functions of embeddings, one equation each.
+
+Embeddings have length 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from facog_lab import losses
+
+K_POSITIVES = 6
+
+
+def k_positive_contrastive(
+    embeddings: Tensor,
+    labels: Tensor,
+    temperature: float,
+    rng: torch.Generator,
+    k: int = K_POSITIVES,
+    targets: Tensor | None = None,
+) -> Tensor:
+    """KCL, and with targets TSC: supervised contrast in which no class has more than k positives.
+
+        L = mean_i  -1/|P(i)| Σ_{j in P(i)} log( exp(z_i·z_j/τ) / Σ_{a≠i} exp(z_i·z_a/τ) )
+
+    P(i) is the other view of i's image and up to k embeddings of i's class, drawn at random, so
+    that a head class pulls its samples together no harder than a tail class. Candidates a are all
+    other embeddings. With targets, these are candidates too and that of i's class is one of P(i).
+
+    Source: Kang et al. 2021, Eq. 3 (KCL); Li et al. 2022, Eq. 4, λ = 1 (TSC). Differs from both:
+    candidates are those of the batch; they keep a queue of a momentum encoder's embeddings, from
+    which tail classes, too, get k positives.
+
+    Args:
+        embeddings: (2B, D_P), z; rows i and i + B are two views of the same image.
+        labels: (2B,) int64.
+        temperature: τ, above 0.
+        rng: draws the positives; on the device of the embeddings.
+        k: how many positives besides the other view, at least 0.
+        targets: (C, D_P), a point of length 1 for each class; none when None.
+
+    Returns:
+        A scalar; 0 for an empty batch.
+
+    Raises:
+        ValueError: if shapes do not fit, or temperature or k are out of range.
+
+    Example:
+        >>> z, rng = torch.tensor([[1.0, 0.0]]).repeat(4, 1), torch.Generator()
+        >>> loss = k_positive_contrastive(z, torch.tensor([0, 1, 0, 1]), 1.0, rng)
+        >>> round(loss.item(), 4)  # log 3: all three others are alike
+        1.0986
+    """
+    losses._check(embeddings, labels, temperature)
+    if len(labels) % 2 or k < 0:
+        raise ValueError(
+            f"{len(labels)} embeddings, k = {k}: there must be two views of every image, and k "
+            "must be at least 0."
+        )
+    rows, device = len(labels), labels.device
+    own = torch.eye(rows, dtype=torch.bool, device=device)
+    other_view = own.roll(rows // 2, 1)
+    of_class = (labels[:, None] == labels) & ~own & ~other_view  # (2B, 2B)
+    chance = torch.rand(rows, rows, generator=rng, device=device).masked_fill(~of_class, -1)
+    drawn = torch.zeros_like(own).scatter(1, chance.topk(min(k, rows), 1).indices, True)
+    is_candidate, is_positive = ~own, other_view | (drawn & of_class)
+    candidates = embeddings
+    if targets is not None:
+        candidates = torch.cat([embeddings, targets])
+        of_target = F.one_hot(labels, len(targets)).bool()
+        is_candidate = torch.cat([is_candidate, torch.ones_like(of_target)], 1)
+        is_positive = torch.cat([is_positive, of_target], 1)
+    return losses._contrast(embeddings @ candidates.T / temperature, is_candidate, is_positive)
+
+
+def balanced_contrastive(
+    embeddings: Tensor, labels: Tensor, prototypes: Tensor, temperature: float
+) -> Tensor:
+    """BCL: supervised contrast in which every class is there, and weighs the same.
+
+        L = mean_i  -1/(|B_y| - 1) Σ_{p in B_y, p≠i} log( exp(z_i·z_p/τ) / E_i )
+        E_i = Σ_c 1/|B_c - {i}| Σ_{a in B_c, a≠i} exp(z_i·z_a/τ)
+
+    B_c holds the embeddings of class c in the batch and the prototype of c, so that no class is
+    missing (class complement); a class counts with its mean (class averaging). Source: Zhu et al.
+    2022, Eq. 6-8; with λ L_LC + μ of it, their objective.
+
+    Args:
+        embeddings: (M, D_P), z, the anchors.
+        labels: (M,) int64.
+        prototypes: (C, D_P), of length 1.
+        temperature: τ, above 0.
+
+    Returns:
+        A scalar; 0 for an empty batch.
+
+    Raises:
+        ValueError: if shapes do not fit or the temperature is not above 0.
+
+    Example:
+        >>> z, prototypes = torch.tensor([[1.0, 0.0]]), torch.eye(2)
+        >>> loss = balanced_contrastive(z, torch.tensor([0]), prototypes, 1.0)
+        >>> round(loss.item(), 4)  # log(e + 1) - 1
+        0.3133
+    """
+    losses._check(embeddings, labels, temperature)
+    classes = torch.arange(len(prototypes), device=labels.device)
+    all_labels = torch.cat([labels, classes])  # (M + C,)
+    similarity = embeddings @ torch.cat([embeddings, prototypes]).T / temperature  # (M, M + C)
+    itself = torch.eye(len(labels), len(all_labels), dtype=torch.bool, device=labels.device)
+    is_positive = (labels[:, None] == all_labels) & ~itself
+    sizes = torch.bincount(all_labels, minlength=len(prototypes))[all_labels]  # (M + C,)
+    # An anchor is not one of its own class's candidates, hence the class is one smaller for it.
+    others = sizes - (labels[:, None] == all_labels).long()
+    lowest = torch.finfo(similarity.dtype).min
+    weighed = (similarity - others.clamp(min=1).to(similarity.dtype).log()).masked_fill(
+        itself, lowest
+    )
+    log_probability = similarity - weighed.logsumexp(1, keepdim=True)
+    log_probability = log_probability.masked_fill(~is_positive, 0)
+    return -(log_probability.sum(1) / is_positive.sum(1)).sum() / max(1, len(labels))
+
+
+def simplex(num_points: int, dim: int, rng: torch.Generator) -> Tensor:
+    """Points on the unit sphere, as far from each other as so many can be: TSC's targets.
+
+    Where num_points ≤ dim + 1 these are the corners of a regular simplex, at an angle of
+    -1/(num_points - 1) (Li et al. 2022, §3.1), here turned at random. More points have no closed
+    form, and are not made.
+
+    Args:
+        num_points: C, at least 2.
+        dim: D_P.
+        rng: turns the simplex; on the CPU.
+
+    Returns:
+        (num_points, dim) float32.
+
+    Raises:
+        ValueError: if there are more points than dim + 1.
+
+    Example:
+        >>> points = simplex(3, 8, torch.Generator())
+        >>> [round(x, 4) for x in (points @ points.T)[0].tolist()]
+        [1.0, -0.5, -0.5]
+    """
+    if not 2 <= num_points <= dim + 1:
+        raise ValueError(
+            f"{num_points} classes and embeddings of width {dim}: TSC's targets are made for 2 to "
+            f"{dim + 1} classes; raise projection_dim to {num_points - 1} or more."
+        )
+    centred = torch.eye(num_points, dtype=torch.float64) - 1 / num_points
+    corners = torch.linalg.svd(centred)[0][:, : num_points - 1]  # its rows, in C - 1 dimensions
+    turn = torch.linalg.qr(torch.randn(dim, dim, generator=rng, dtype=torch.float64))[0]
+    return F.normalize(corners @ turn[: num_points - 1], dim=1).float()
+
+
+def assignment(cost: np.ndarray) -> np.ndarray:
+    """The cheapest one-to-one assignment, by the Hungarian method in O(n³) (Kuhn 1955).
+
+    SciPy has it too, and is no part of the training core.
+
+    Args:
+        cost: (n, n), of giving column j to row i.
+
+    Returns:
+        (n,) int64, the column of every row; the sum of their costs is the smallest there is.
+
+    Example:
+        >>> assignment(np.array([[1.0, 2.0], [1.0, 4.0]])).tolist()
+        [1, 0]
+    """
+    n = len(cost)
+    padded = np.zeros((n + 1, n + 1))  # row and column 0 stand for "none yet"
+    padded[1:, 1:] = cost
+    of_row, of_column = np.zeros(n + 1), np.zeros(n + 1)  # dual prices
+    row_of = np.zeros(n + 1, dtype=np.int64)  # the row that has a column
+    for row in range(1, n + 1):
+        row_of[0], column = row, 0
+        slack, came_from = np.full(n + 1, np.inf), np.zeros(n + 1, dtype=np.int64)
+        reached = np.zeros(n + 1, dtype=bool)
+        while row_of[column]:  # grow a tree of tight edges until it meets a free column
+            reached[column] = True
+            reduced = padded[row_of[column]] - of_row[row_of[column]] - of_column
+            closer = ~reached & (reduced < slack)
+            slack[closer], came_from[closer] = reduced[closer], column
+            nearest = int(np.where(reached, np.inf, slack).argmin())
+            step = slack[nearest]
+            of_row[row_of[reached]] += step
+            of_column[reached] -= step
+            slack[~reached] -= step
+            column = nearest
+        while column:  # give every column on the way to the row before it
+            row_of[column] = row_of[came_from[column]]
+            column = came_from[column]
+    columns = np.empty(n, dtype=np.int64)
+    columns[row_of[1:] - 1] = np.arange(n)
+    return columns

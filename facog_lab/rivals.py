@@ -1,0 +1,157 @@
+"""The rivals that re-weight, re-sample or re-scale: each on phase-1 features, or as a network.
+
+rivals.run(settings, "ldam_drw", "feature")  # a new head on the experiment's own phase 1
+rivals.run(settings, "ldam_drw", "network")  # a phase 1 that minimises it from the start
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal, NamedTuple
+
+from torch import nn
+
+from facog_lab import metrics, phase2, pipeline
+from facog_lab.config import ConfigError, Device, unknown
+from facog_lab.loop import pick_device
+from facog_lab.presets import Experiment
+from facog_lab.rebalancing import HEADS, head_config, start, train_head
+from facog_lab.store import Run
+
+Level = Literal["feature", "network"]
+
+
+class Network(NamedTuple):
+    """A rival that is trained from the pixels on.
+
+    Attributes:
+        phase1: fields of Phase1Config; the experiment's own hold for all others.
+        head: the head method that follows, a key of `HEADS`; None if phase 1's classifier is it.
+    """
+
+    phase1: dict[str, Any]
+    head: str | None = None
+
+
+# What differs from the experiment's own phase 1. LDAM's logits of length 30 need the learning rate
+# of its authors: ours, 0.5, makes the features before them grow until they no longer turn.
+NETWORKS: dict[str, Network] = {
+    "ce": Network({"objective": "ce"}),
+    "focal": Network({"objective": "focal"}),
+    "cb_focal": Network({"objective": "focal", "reweighting": "cb"}),
+    "ce_drw": Network({"objective": "ce", "reweighting": "drw"}),
+    "ldam": Network({"objective": "ldam", "lr": 0.1}),
+    "ldam_drw": Network({"objective": "ldam", "lr": 0.1, "reweighting": "drw"}),
+    "balanced_softmax": Network({"objective": "balanced_softmax"}),
+    "lade": Network({"objective": "lade"}),
+    "tau_norm": Network({"objective": "ce"}, "tau_norm"),
+    "lws": Network({"objective": "ce"}, "lws"),
+    "crt": Network({"objective": "ce"}, "crt"),
+    "hybrid_sc": Network({"objective": "hybrid_sc", "lambda_sc": 1.0}),
+    "kcl": Network({"objective": "kcl", "lambda_sc": 1.0}, "linear"),
+    "tsc": Network({"objective": "tsc", "lambda_sc": 1.0}, "linear"),
+    "bcl": Network({"objective": "bcl", "lambda_ce": 2.0, "lambda_sc": 0.6}),
+}
+# Settings that the papers change for ImageNet-LT.
+IMAGENET: dict[str, dict[str, Any]] = {
+    "lade": {"lade_lambda": 0.5, "lade_alpha": 0.05},
+    "bcl": {"lambda_ce": 1.0, "lambda_sc": 0.35},
+}
+
+
+class Result(NamedTuple):
+    """What a rival came to.
+
+    Attributes:
+        scores: on the chosen test images.
+        level: "feature" if it is a new head on the experiment's phase 1, "network" if it was
+            trained from the pixels on.
+        chosen: what was chosen on held-out training features, see `rebalancing.Head`.
+        seconds: of its own training, phase 1 included at level "network".
+    """
+
+    scores: metrics.Metrics
+    level: Level
+    chosen: dict[str, Any]
+    seconds: float
+
+
+def run(
+    settings: Experiment,
+    name: str,
+    level: Level = "feature",
+    device: Device = "auto",
+    protocol: str = "full",
+) -> Result:
+    """A rival's result; what is missing is trained and kept, as every stage is.
+
+    Args:
+        settings: the experiment that it is compared within.
+        name: a key of `HEADS` or `NETWORKS`.
+        level: on the features of the experiment's phase 1, or through the whole network.
+        device: where to train what is missing.
+        protocol: the test protocol, a key of the data set's `test_protocols`.
+
+    Raises:
+        ConfigError: for a name that the level does not have, or an unknown protocol.
+    """
+    protocols = pipeline.data(settings.data).test_protocols
+    if protocol not in protocols:
+        raise ConfigError(
+            f"protocol = {protocol!r}: {settings.data.dataset} has {list(protocols)}."
+        )
+    known = HEADS if level == "feature" else NETWORKS
+    if name not in known:
+        raise ConfigError(unknown(name, known).replace("setting", f"rival at level {level!r}"))
+    head, seconds = name if level == "feature" else NETWORKS[name].head, 0.0
+    if level == "network":
+        settings = with_network(settings, name)
+        trained = pipeline.phase1(settings, device)
+        trained.finish()
+        seconds = trained.seconds
+    classifier, record = _classifier(settings, head, device)
+    scores = phase2.score(classifier, pipeline.features(settings, device), protocols[protocol])
+    return Result(scores, level, record["chosen"], seconds + record["seconds"])
+
+
+def with_network(settings: Experiment, name: str) -> Experiment:
+    """The experiment whose phase 1 is a rival's network.
+
+    It trains for as many epochs as phase 1 and phase 2 together, since it has no phase 2.
+    """
+    changes = dict(NETWORKS[name].phase1)
+    if settings.data.dataset == "imagenet_lt":
+        changes |= IMAGENET.get(name, {})
+    epochs = settings.phase1.epochs + settings.phase2.epochs
+    changed = settings.phase1.replace(**changes, epochs=epochs)
+    return Experiment(settings.data, changed, settings.dictionary, settings.phase2)
+
+
+def _classifier(
+    settings: Experiment, head: str | None, device: Device
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Phase 1's classifier, or the head method's on its features, made if need be."""
+    made = pipeline.features(settings, device)  # makes phase 1 if need be
+    model = pipeline.phase1(settings, device).finish().model
+    if head is None:
+        return model.classifier, {"chosen": {}, "seconds": 0.0}
+    config = head_config(head, epochs=settings.phase2.epochs, seed=settings.phase2.seed)
+    long_tailed = pipeline.data(settings.data)
+    upstream = pipeline.run_of(settings, "dictionary").key
+    folder = Run(long_tailed.name, "head", config, upstream)
+    saved = folder.load()
+    if saved is not None:
+        classifier = start(config, model, made)
+        classifier.load_state_dict(saved.tensors)
+        return classifier, saved.record
+    began = time.monotonic()
+    trained = train_head(config, made, model, device)
+    record = {
+        "split_hash": long_tailed.split_hash,
+        "method": head,
+        "chosen": trained.chosen,
+        "seconds": time.monotonic() - began,
+        "device": str(pick_device(device)),
+    }
+    folder.save(trained.classifier.state_dict(), trained.history, record, done=True)
+    return trained.classifier, record
