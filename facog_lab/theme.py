@@ -43,15 +43,24 @@ LABELS = {
     "lr_classifier": "lr of f_cls", "label_selection": "label selection",
     "trains": "a step trains", "phase1": "Phase 1 alone", "facog": "FACoG",
     "random_oversampling": "Random oversampling", "uniform_weights": "Uniform w",
-    "dirichlet_weights": "Dirichlet(1) w",
+    "dirichlet_weights": "Dirichlet(1) w", "facog_attention": "FACoG-attention",
+    "smote": "SMOTE", "borderline_smote": "Borderline-SMOTE", "dos": "DOS", "cgan": "cGAN",
+    "gamo_without_d": "GAMO without D", "gamo": "GAMO", "safa": "SAFA", "tailcalib": "TailCalib",
+    "loss_fool": "G, against the classifier", "loss_recycle": "SAFA, recycling",
+    "loss_contrast": "SAFA, contrast", "loss_seek": "SAFA, mode seeking",
+    "loss_keep": "SAFA, class kept", "added": "added to the mix, share of length",
 }  # fmt: skip
+# A family has a hue and its members steps of lightness, which any eye tells apart.
 METHOD_COLOURS = {
     "phase1": GREY,
-    "facog": BLUE,
+    "facog": BLUE, "facog_attention": "#123f7a",
     "random_oversampling": PALETTE[1],
     "uniform_weights": PALETTE[2],
     "dirichlet_weights": PALETTE[4],
-}
+    "smote": "#d3c990", "borderline_smote": "#8f8340", "dos": "#554c1c",
+    "cgan": PALETTE[9], "gamo_without_d": "#3f9ba0", "gamo": "#155a5e",
+    "safa": PALETTE[6], "tailcalib": PALETTE[5],
+}  # fmt: skip
 
 _AXIS = {
     "gridcolor": FAINT,

@@ -18,11 +18,12 @@ CORE = {
     *("config", "draws", "datasets", "sources", "files", "images", "augment", "autoaugment"),
     *("models", "losses", "loop", "phase1", "dictionary", "oversamplers", "phase2", "metrics"),
     *("store", "presets", "progress", "pipeline", "controls", "steering"),
+    *("smote", "rivals", "borrowing", "makers"),
 }
 WORKBENCH = {
     *("demo", "embedding", "explorers", "figures", "panels", "parameters", "pictures"),
     *("portraits", "theme", "alarms", "dashboard", "knobs", "live_figure", "page", "triptych"),
-    *("width", "worker", "atlas", "maps", "mouse", "provenance"),
+    *("width", "worker", "atlas", "maps", "mouse", "provenance", "sampler"),
 }
 
 WIDGETS = {"panels", "knobs", "page", "width", "explorers", "atlas", "mouse"}

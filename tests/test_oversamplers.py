@@ -29,7 +29,7 @@ def controls(**changes):
 def made(variant, dictionary=None):
     dictionary = dictionary or tiny.dictionary()
     config = Phase2Config(batch_size=16, **variant)
-    return make_oversampler(config, dictionary, tiny.model(dictionary).projector), dictionary
+    return make_oversampler(config, dictionary, *tiny.heads(dictionary)), dictionary
 
 
 def rng(*keys):
@@ -132,7 +132,7 @@ def test_fixed_references_differ_as_far_as_the_class_has_features():
     dictionary = tiny.dictionary((40, 12, 6, 3, 1))
     for seed in range(20):
         config = Phase2Config(references="fixed", seed=seed)
-        oversampler = make_oversampler(config, dictionary, tiny.model(dictionary).projector)
+        oversampler = make_oversampler(config, dictionary, *tiny.heads(dictionary))
         for n_s in (1, 5, 12, MAX_N_S):
             rows = oversampler.generate(torch.arange(5), controls(n_s=n_s), rng("a")).rows
             for row, size in zip(rows, (40, 12, 6, 3, 1), strict=True):
