@@ -21,7 +21,6 @@ from facog_lab.oversamplers import (
     Mix,
     as_features,
     make_optimizer,
-    mix,
     real_batch,
     take_step,
 )
@@ -149,13 +148,16 @@ class GAMO(CGAN):
 
     def _made(self, labels: Tensor, rng: torch.Generator) -> Mix:
         logits = self.generator(self._input(labels, rng))  # (B, R)
-        first, size = self.dictionary.starts[labels], self.dictionary.starts.diff()[labels]
+        foreign = labels[:, None] != self.dictionary.labels
+        weights = logits.masked_fill(foreign, -torch.inf).softmax(1)
         # As many slots as the largest of these classes has rows; a smaller one leaves some empty.
+        first, size = self.dictionary.starts[labels], self.dictionary.starts.diff()[labels]
         slots = torch.arange(int(size.max()) if len(size) else 1, device=labels.device)
         empty = slots >= size[:, None]
         rows = torch.where(empty, first[:, None], first[:, None] + slots)  # (B, N)
-        weights = logits.gather(1, rows).masked_fill(empty, -torch.inf).softmax(1)
-        return mix(self.dictionary, rows, weights)
+        # By one matrix product: N features for each label would be most of the time of a step.
+        made = weights @ self.dictionary.features
+        return Mix(made, weights.gather(1, rows).masked_fill(empty, 0), rows)
 
 
 def fooled(logits: Tensor, labels: Tensor) -> Tensor:
