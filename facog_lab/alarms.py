@@ -29,21 +29,23 @@ def alarms(steps: Mapping[str, Sequence[Any]], nearest: Tensor, labels: Tensor) 
     """
     recent = {name: column[-WINDOW:] for name, column in steps.items()}
     said = []
-    if recent and set(recent["oversampler"]) == {"facog"}:
-        if len(set(recent["n_s"])) == 1 and (n_s := recent["n_s"][0]) > 1:
-            share = _mean(recent["entropy"]) / math.log(n_s)
-            if share < ONE_HOT:
-                said.append(
-                    f"w has collapsed to one feature: of {n_s} features one has the weight "
-                    f"{_mean(recent['max_weight']):.2f}. G repeats real features, as random "
-                    "oversampling does."
-                )
-            elif share > MEAN:
-                said.append(
-                    f"w is the mean: all {n_s} features weigh alike (entropy {share:.0%} of "
-                    "log n_s). G makes what uniform weights make."
-                )
-        real, generated = _mean(recent["score_real"]), _mean(recent["score_generated"])
+    facog, n_s = set(recent.get("oversampler", [])) == {"facog"}, set(recent.get("n_s", []))
+    if facog and len(n_s) == 1 and (n := n_s.pop()) > 1:
+        share = _mean(recent["entropy"]) / math.log(n)
+        if share < ONE_HOT:
+            said.append(
+                f"w has collapsed to one feature: of {n} features one has the weight "
+                f"{_mean(recent['max_weight']):.2f}. G repeats real features, as random "
+                "oversampling does."
+            )
+        elif share > MEAN:
+            said.append(
+                f"w is the mean: all {n} features weigh alike (entropy {share:.0%} of "
+                "log n_s). G makes what uniform weights make."
+            )
+    scores = [recent.get(name, [None]) for name in ("score_real", "score_generated")]
+    if recent and None not in [*scores[0], *scores[1]]:  # there was a D in every step
+        real, generated = map(_mean, scores)
         if real > WINS and generated < 1 - WINS:
             said.append(
                 f"D always wins: it scores real features {real:.2f} and generated ones "

@@ -72,7 +72,8 @@ def mixtures(world: World) -> Any:
     firsts = [made[world.owner[made] == c][:1] for c in rarest]
     points = np.concatenate([*firsts, made[:0]])[:MOST_ROWS]
     parents = [world.parents(point) for point in points]
-    rows = np.array([p.rows for p in parents], int).reshape(len(points), world.mixed.rows.shape[1])
+    n = len(parents[0].rows) if parents else 0
+    rows = np.array([p.rows for p in parents], int).reshape(len(points), n)
     heaviest = rows[:, :MOST_COLUMNS]
     images = np.asarray(world.images[world.dictionary.images[heaviest.ravel()]])
     title = linear[0]
@@ -253,12 +254,16 @@ class Atlas(Explorer):
     def _legend(self, first: int) -> str:
         """What the lines on the maps mean, map by map."""
         rows = self.world.parents(first).rows
+        if not len(rows):
+            return f"No. {first} was not mixed from real features, so it has no parents."
         said = [f"On the maps: no. {first} and lines to its parents, thicker with larger w."]
         for title in self.pair.value:
             there = int(np.isfinite(self.world.places_of(rows, title)).all(1).sum())
             name = theme.as_text(title)
             if self.world.maps[title].exact:
-                said.append(f"{name}: it lies in their hull, exactly.")
+                inside = self.world.mixed.added is None
+                where = "in their hull, exactly" if inside else "where the mix was moved to"
+                said.append(f"{name}: it lies {where}.")
             else:
                 missing = (
                     "" if there == len(rows) else f", {there} of {len(rows)} parents are on it"
@@ -274,7 +279,7 @@ class Atlas(Explorer):
             image = _image(self.world.pictures(row)[0], HOVERED, f"training image, {name}")
             return [image, _note(f"<b>{name}</b><br>real, no. {point}")]
         rows, weights = self.world.parents(point)
-        said = f"<b>{name}</b><br>generated, no. {point}<br>mixed from n_s = {len(rows)}"
+        said = f"<b>{name}</b><br>generated, no. {point}<br>{self.world.mixture}"
         shown = zip(self.world.pictures(rows), weights, strict=True)
         return [
             _note(said),

@@ -10,7 +10,22 @@ from facog_lab.config import Config
 
 MAX_N_S = 20  # the largest n_s of Fig. 5
 
-OversamplerName = Literal["facog", "random_oversampling", "uniform_weights", "dirichlet_weights"]
+# Every oversampler, in the order in which they are listed; all other lists follow from this one.
+OversamplerName = Literal[
+    "facog",
+    "facog_attention",
+    "random_oversampling",
+    "uniform_weights",
+    "dirichlet_weights",
+    "smote",
+    "borderline_smote",
+    "dos",
+    "cgan",
+    "gamo_without_d",
+    "gamo",
+    "safa",
+    "tailcalib",
+]
 LabelSelection = Literal["gamo", "inverse", "uniform"]
 Trained = Literal["all", "d_and_g", "d", "g", "classifier"]
 PARTS: dict[Trained, tuple[str, ...]] = {
@@ -32,7 +47,7 @@ class Controls(Config):
     lr_generator: float = Field(0.005, gt=0, le=100, description="learning rate of G")
     lr_discriminator: float = Field(0.005, gt=0, le=100, description="learning rate of D")
     lr_classifier: float = Field(0.005, gt=0, le=100, description="learning rate of f_cls")
-    oversampler: OversamplerName = Field("facog", description="where w comes from")
+    oversampler: OversamplerName = Field("facog", description="what makes the features")
     label_selection: LabelSelection = Field(
         "gamo", description="classes of generated features for the classifier: N_max - N_c, "
         "1/N_c or uniform"

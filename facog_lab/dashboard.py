@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from facog_lab import alarms, draws, embedding, steering, theme
+from facog_lab.controls import MAX_N_S
 from facog_lab.metrics import Metrics, rarest_classes
 from facog_lab.oversamplers import Mix
 from facog_lab.phase2 import SCORED, Phase2, controls_of
@@ -177,8 +178,12 @@ class Dashboard:
         return generated
 
     def _ties(self, generated: Mix, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Lines from some generated features to each of their parents, with gaps between."""
-        features = self.loop.dictionary.features[generated.rows[self._traced]]  # (T, n_s, D)
+        """Lines from some generated features to their parents, with gaps between."""
+        if generated.rows is None or generated.weights is None:
+            return np.empty((0, 2), np.float32)
+        rows, weights = generated.rows[self._traced], generated.weights[self._traced]
+        heaviest = weights.topk(min(MAX_N_S, weights.shape[1])).indices  # GAMO mixes whole classes
+        features = self.loop.dictionary.features[rows.gather(1, heaviest)]  # (T, n, D)
         parents = self._map.place(features.flatten(0, 1).cpu()).reshape(*features.shape[:2], 2)
         ends = np.broadcast_to(points[self._traced.cpu().numpy()][:, None], parents.shape)
         gap = np.full_like(parents, np.nan)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import ipywidgets as widgets
 
 from facog_lab import theme
 from facog_lab.config import ConfigError
-from facog_lab.controls import Controls
+from facog_lab.controls import Controls, OversamplerName
 from facog_lab.phase2 import Phase2
 
 Set = Callable[[str, Any], None]
@@ -26,10 +26,7 @@ SLIDERS: dict[str, Callable[[], widgets.Widget]] = {
     "lr_classifier": lambda: widgets.FloatLogSlider(min=-5, max=0, step=0.1),
 }
 CHOICES: dict[str, Mapping[str, str]] = {
-    "oversampler": {
-        name: theme.LABELS[name]
-        for name in ("facog", "random_oversampling", "uniform_weights", "dirichlet_weights")
-    },
+    "oversampler": {name: theme.LABELS[name] for name in get_args(OversamplerName)},
     "label_selection": {
         "gamo": "GAMO: N_max - N_c",
         "inverse": "1/N_c",

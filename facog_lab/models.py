@@ -250,11 +250,14 @@ class AttentionGenerator(nn.Module):
 
     def forward(self, noise: Tensor, labels: Tensor, features: Tensor) -> Tensor:
         """(B, n_s) convex weights, as `Generator.forward`, from the features themselves."""
+        return self.score(self.tokens(noise, labels, features)).squeeze(2).softmax(1)
+
+    def tokens(self, noise: Tensor, labels: Tensor, features: Tensor) -> Tensor:
+        """(B, n_s, hidden): each feature among the others."""
         one_hot = F.one_hot(labels, self.num_classes).to(noise.dtype)
         context = self.context(torch.cat([noise, one_hot], 1))  # (B, hidden)
         tokens = F.relu(self.token(features) + context[:, None])  # (B, n_s, hidden)
-        tokens = tokens + self.attention(tokens, tokens, tokens, need_weights=False)[0]
-        return self.score(tokens).squeeze(2).softmax(1)
+        return tokens + self.attention(tokens, tokens, tokens, need_weights=False)[0]
 
 
 class Discriminator(nn.Module):

@@ -1,14 +1,16 @@
 """Everything that makes features for a class, behind one small protocol.
 
 An oversampler is fitted to a dictionary when it is made, takes training steps, and gives features
-for wanted labels. All of them here mix n_s real features of the class with convex weights w,
+for wanted labels. Those here mix n_s real features of the class with convex weights w,
 f̃ = Σ w_i f_i; they differ in where w comes from. FACoG (§3.3) learns it; the others are the null
-baselines that say what the learning is worth.
+baselines that say what the learning is worth. The rivals are in `smote`, `adversarial` and `borrowing`;
+`makers` makes the one that a config names.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 
 import torch
@@ -56,17 +58,22 @@ class References:
 
 
 class Mix(NamedTuple):
-    """Generated features and what they were mixed from.
+    """Generated features, and as much as is known of where they came from.
+
+    features = Σ weights · dictionary.features[rows] + added, where there are weights.
 
     Attributes:
         features: (B, D).
-        weights: (B, n_s), w.
-        rows: (B, n_s) int64, rows of the dictionary.
+        weights: (B, n), convex weights w; None where no real features are mixed.
+        rows: (B, n) int64, rows of the dictionary, all of the wanted class; None as for weights.
+        added: (B, D), what was added to the mix; None for nothing, so that the features lie in
+            the convex hull of their rows.
     """
 
     features: Tensor
-    weights: Tensor
-    rows: Tensor
+    weights: Tensor | None = None
+    rows: Tensor | None = None
+    added: Tensor | None = None
 
 
 class Oversampler(Protocol):
@@ -89,7 +96,36 @@ class Oversampler(Protocol):
         ...
 
 
-class ConvexNull:
+class Unlearned:
+    """What oversamplers share that learn nothing: no step, no state."""
+
+    def train_step(self, controls: Controls, rng: torch.Generator) -> dict[str, Tensor]:
+        """Nothing to learn."""
+        return {}
+
+    def state(self) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Nothing."""
+
+
+class Learned:
+    """What oversamplers share that learn: their state is that of networks and optimisers."""
+
+    parts: dict[str, nn.Module | torch.optim.Optimizer]
+
+    def state(self) -> dict[str, Tensor]:
+        """All networks and optimisers."""
+        return store.pack(**self.parts)
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Goes on from what `state` gave."""
+        store.unpack(tensors, **self.parts)
+
+
+class ConvexNull(Unlearned):
     """A null baseline: convex weights that are drawn or fixed, never learned.
 
     Args:
@@ -100,10 +136,6 @@ class ConvexNull:
 
     def __init__(self, references: References, name: OversamplerName) -> None:
         self.references, self.name = references, name
-
-    def train_step(self, controls: Controls, rng: torch.Generator) -> dict[str, Tensor]:
-        """Nothing to learn."""
-        return {}
 
     def generate(self, labels: Tensor, controls: Controls, rng: torch.Generator) -> Mix:
         """(B, D) features for (B,) labels."""
@@ -118,21 +150,14 @@ class ConvexNull:
         weights = weights / weights.sum(1, keepdim=True)
         return mix(self.references.dictionary, rows, weights)
 
-    def state(self) -> dict[str, Tensor]:
-        """Nothing."""
-        return {}
 
-    def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Nothing."""
-
-
-class FACoG:
+class FACoG(Learned):
     """The paper's oversampler: G proposes w, D and the frozen projector say what is wrong with it.
 
     Args:
         references: the features to mix.
         projector: f_proj of phase 1; frozen, but gradients pass through it to G.
-        generator: G, see models.Generator or models.AttentionGenerator.
+        generator: G, with the width of its noise as `.noise_dim`; see models.Generator.
         batch_size: labels in a step.
         optimizer: "sgd" (momentum 0.9, weight decay 1e-4) or "adam" (β1 0.5), for G and D.
         candidates: what L_asc compares anchors with.
@@ -142,7 +167,7 @@ class FACoG:
         self,
         references: References,
         projector: nn.Module,
-        generator: models.Generator | models.AttentionGenerator,
+        generator: nn.Module,
         discriminator: models.Discriminator,
         *,
         batch_size: int,
@@ -155,6 +180,12 @@ class FACoG:
         self.batch_size, self.candidates = batch_size, candidates
         self.generator_optimizer = make_optimizer(generator, optimizer)
         self.discriminator_optimizer = make_optimizer(discriminator, optimizer)
+        self.parts = {
+            "generator": generator,
+            "discriminator": discriminator,
+            "generator_optimizer": self.generator_optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }
 
     def train_step(self, controls: Controls, rng: torch.Generator) -> dict[str, Tensor]:
         """D, then G, each with fresh draws of uniform labels (§3.4, label selection)."""
@@ -179,7 +210,7 @@ class FACoG:
         self, controls: Controls, rng: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """D's part of L_adv (Eq. 3) on a batch, and D's mean scores of real and generated."""
-        labels, real = self._real_batch(rng)
+        labels, real = real_batch(self.dictionary, self.batch_size, rng)
         with torch.no_grad():
             fake = self.generate(labels, controls, rng).features
         real_scores = self.discriminator(real, labels)
@@ -197,7 +228,7 @@ class FACoG:
 
         `training` says whether a batch norm in G learns from the batch.
         """
-        labels, real = self._real_batch(rng)
+        labels, real = real_batch(self.dictionary, self.batch_size, rng)
         fake = self._mixed(labels, controls, rng, training)
         adv = losses.generator_adversarial(self.discriminator(fake.features, labels))
         asc = losses.augmented_supervised_contrastive(
@@ -219,41 +250,33 @@ class FACoG:
     ) -> Mix:
         self.generator.train(training)  # for the option of batch norm in G
         rows = self.references.rows(labels, controls.n_s, rng)  # (B, n_s)
-        noise = torch.randn(
-            len(labels), self.generator.noise_dim, generator=rng, device=labels.device
-        )
+        noise = self._noise(labels, rng)
         weights = self.generator(noise, labels, self.dictionary.features[rows])
         return mix(self.dictionary, rows, weights)
 
-    def state(self) -> dict[str, Tensor]:
-        """Both networks and both optimisers."""
-        return store.pack(**self._parts())
+    def _noise(self, labels: Tensor, rng: torch.Generator) -> Tensor:
+        width = int(self.generator.noise_dim)  # type: ignore[arg-type]
+        return torch.randn(len(labels), width, generator=rng, device=labels.device)
 
-    def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Goes on from what `state` gave."""
-        store.unpack(tensors, **self._parts())
 
-    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        return {
-            "generator": self.generator,
-            "discriminator": self.discriminator,
-            "generator_optimizer": self.generator_optimizer,
-            "discriminator_optimizer": self.discriminator_optimizer,
-        }
-
-    def _real_batch(self, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Labels drawn evenly over classes, (B,), and a real feature of each, (B, D)."""
-        device = self.dictionary.labels.device
-        labels = torch.randint(
-            self.dictionary.num_classes, (self.batch_size,), generator=rng, device=device
-        )
-        return labels, self.dictionary.features[self.dictionary.draw(labels, 1, rng)[:, 0]]
+def real_batch(
+    dictionary: FeatureDictionary, size: int, rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Labels drawn evenly over classes, (size,), and a real feature of each, (size, D)."""
+    device = dictionary.labels.device
+    labels = torch.randint(dictionary.num_classes, (size,), generator=rng, device=device)
+    return labels, dictionary.features[dictionary.draw(labels, 1, rng)[:, 0]]
 
 
 def mix(dictionary: FeatureDictionary, rows: Tensor, weights: Tensor) -> Mix:
     """f̃ = Σ w_i f_i (§3.3) for (B, n_s) rows of the dictionary and (B, n_s) weights."""
     features = torch.einsum("bn,bnd->bd", weights, dictionary.features[rows])
     return Mix(features, weights, rows)
+
+
+def as_features(dictionary: FeatureDictionary) -> Callable[[Tensor], Tensor]:
+    """What keeps made features in the range of real ones: ReLU where none of them is negative."""
+    return F.relu if bool((dictionary.features >= 0).all()) else nn.Identity()
 
 
 def make_optimizer(module: nn.Module, name: Literal["sgd", "adam"]) -> torch.optim.Optimizer:
@@ -274,6 +297,16 @@ def take_step(optimizer: torch.optim.Optimizer, loss: Tensor, lr: float) -> None
 
 
 def figures_of(mixed: Mix) -> dict[str, Tensor]:
-    """What to log about generated features: the entropy of w and its largest weight."""
-    weights = mixed.weights.detach()
-    return {"entropy": weight_entropy(weights), "max_weight": weights.amax(1).mean()}
+    """What to log about generated features, as far as it is known.
+
+    The entropy of w and its largest weight; the length of what was added, as a share of the
+    features' own.
+    """
+    figures = {}
+    if mixed.weights is not None:
+        weights = mixed.weights.detach()
+        figures = {"entropy": weight_entropy(weights), "max_weight": weights.amax(1).mean()}
+    if mixed.added is not None:
+        length = mixed.features.detach().norm(dim=1).mean()
+        figures["added"] = mixed.added.detach().norm(dim=1).mean() / length.clamp(min=1e-12)
+    return figures

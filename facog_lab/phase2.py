@@ -13,19 +13,11 @@ from torch import Tensor, nn
 
 from facog_lab import draws, metrics, models, store
 from facog_lab.config import ConfigError, Device
-from facog_lab.controls import MAX_N_S, Controls, LabelSelection, OversamplerName
+from facog_lab.controls import Controls, LabelSelection, OversamplerName
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.loop import Step, append, check_finite, pick_device
-from facog_lab.oversamplers import (
-    ConvexNull,
-    FACoG,
-    Mix,
-    Oversampler,
-    References,
-    figures_of,
-    make_optimizer,
-    take_step,
-)
+from facog_lab.makers import make_oversampler
+from facog_lab.oversamplers import Mix, Oversampler, figures_of, make_optimizer, take_step
 
 SCORED = ("acsa", "gm", "tail20", "tail20_gm")  # what the history has of every epoch
 
@@ -196,7 +188,7 @@ class Phase2:
         name = controls.oversampler
         if name not in self._oversamplers:
             config = self.config.replace(oversampler=name)
-            made = make_oversampler(config, self.dictionary, self.projector)
+            made = make_oversampler(config, self.dictionary, self.projector, self.classifier)
             self._oversamplers[name] = made
         return self._oversamplers[name]
 
@@ -237,39 +229,6 @@ class Phase2:
 def controls_of(config: Phase2Config) -> Controls:
     """The controls that a run begins with."""
     return Controls(**{name: getattr(config, name) for name in Controls.model_fields})
-
-
-def make_oversampler(
-    config: Phase2Config, dictionary: FeatureDictionary, projector: nn.Module
-) -> Oversampler:
-    """The oversampler that a config names, new, on the dictionary's device."""
-    device = dictionary.features.device
-    references = References(
-        dictionary,
-        config.references == "fixed",
-        draws.generator(device, config.seed, "references"),
-    )
-    if config.oversampler != "facog":
-        return ConvexNull(references, config.oversampler)
-    classes, width = dictionary.num_classes, dictionary.feature_dim
-    generator: models.Generator | models.AttentionGenerator
-    with draws.seeded(config.seed, "phase2", "weights"):
-        if config.generator == "attention":
-            generator = models.AttentionGenerator(classes, width)
-        else:
-            generator = models.Generator(
-                classes, MAX_N_S, config.generator_hidden, config.generator_batch_norm
-            )
-        discriminator = models.Discriminator(classes, width)
-    return FACoG(
-        references,
-        copy.deepcopy(projector).to(device),
-        generator.to(device),
-        discriminator.to(device),
-        batch_size=config.batch_size,
-        optimizer=config.optimizer,
-        candidates=config.asc_candidates,
-    )
 
 
 @torch.no_grad()

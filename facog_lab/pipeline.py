@@ -221,8 +221,9 @@ def compare(
     for name in dict.fromkeys((settings.phase2.oversampler, *NULLS)):
         training = _phase2(with_oversampler(settings, name), device, made, model)
         loop = training.finish()
-        last = loop.history["steps"]["entropy"][-loop.steps_per_epoch :]
-        results[name] = Result(loop.evaluate(chosen), sum(last) / len(last), training.seconds)
+        last = loop.history["steps"].get("entropy", [])[-loop.steps_per_epoch :]
+        entropy = sum(last) / len(last) if last else None
+        results[name] = Result(loop.evaluate(chosen), entropy, training.seconds)
     return results
 
 

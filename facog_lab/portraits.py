@@ -83,7 +83,8 @@ def mixtures(
     """Generated features: a row of parents for each, and where they lie on the PCA map.
 
     Args:
-        images: (K, n, C, H, W) uint8, of the n parents with the largest weights, largest first.
+        images: (K, n, C, H, W) uint8, of the n parents with the largest weights, largest first; no
+            parents are a figure that says so.
         weights: (K, n) their weights in the mixture.
         labels: (K,) classes, K at most 10.
         places: (K, 2) the generated features on the map.
@@ -92,6 +93,8 @@ def mixtures(
         class_names: C names.
     """
     pictures, w, owner = np.asarray(images), np.asarray(weights, float), np.asarray(labels, int)
+    if len(w) and not w.size:
+        return theme.blank("What was mixed: nothing", "features generated without real ones")
     names, colours = class_labels(class_names), class_colours(len(class_names))
     columns = pictures.shape[1]
     captions = [class_names[c] for c in owner.repeat(columns)]
@@ -104,7 +107,9 @@ def mixtures(
         UNIT,
     )
     figure.update_layout(xaxis_domain=[0, 0.55], legend=theme.ABOVE, margin_b=30)
-    figure.update_layout(title_subtitle_text="a row is one generated feature; a polygon its hull")
+    figure.update_layout(
+        title_subtitle_text="a row is one generated feature; a polygon the hull of its row"
+    )
     figure.update_layout(height=max(520, figure.layout.height), margin_t=110)
     ground = np.asarray(points, np.float32)
     on = {"xaxis": "x2", "yaxis": "y2"}

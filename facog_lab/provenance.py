@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from facog_lab import theme
+from facog_lab.controls import MAX_N_S
 from facog_lab.datasets import ImageFiles
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.embedding import Map
@@ -23,8 +24,8 @@ class Parents(NamedTuple):
     """The real features that a generated one was mixed from, the largest weight first.
 
     Attributes:
-        rows: (n_s,) int64, of the dictionary.
-        weights: (n_s,) float32, w.
+        rows: (n,) int64, of the dictionary; at most MAX_N_S, none if nothing was mixed.
+        weights: (n,) float32, w.
     """
 
     rows: NDArray[np.int64]
@@ -89,9 +90,20 @@ class World:
     def parents(self, point: int) -> Parents:
         """What a generated point was mixed from."""
         i = point - len(self.kept)
+        if self.mixed.rows is None or self.mixed.weights is None:
+            return Parents(np.empty(0, np.int64), np.empty(0, np.float32))
         rows, weights = self.mixed.rows[i].cpu().numpy(), self.mixed.weights[i].cpu().numpy()
-        order = np.argsort(-weights, kind="stable")
+        order = np.argsort(-weights, kind="stable")[:MAX_N_S]
         return Parents(rows[order], weights[order])
+
+    @property
+    def mixture(self) -> str:
+        """What a generated feature is, in words."""
+        if self.mixed.rows is None:
+            return "not mixed from real features"
+        n = self.mixed.rows.shape[1]
+        few = f"mixed from n_s = {n}" if n <= MAX_N_S else f"mixed from {n:,}, {MAX_N_S} shown"
+        return few if self.mixed.added is None else f"{few}, then moved"
 
     def places_of(self, rows: NDArray[np.int64], title: str) -> NDArray[np.float32]:
         """(n, 2) places of rows of the dictionary; NaN where a bent map does not have one."""

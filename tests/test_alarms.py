@@ -67,3 +67,12 @@ def test_nearest_against_a_double_loop():
         int(labels[min(range(30), key=lambda r: float((f - real[r]).norm()))]) for f in some
     ]
     assert nearest_classes(some, real, labels).tolist() == expected
+
+
+def test_a_discriminator_that_wins_is_called_out_whatever_learns():
+    won = history(oversampler="cgan", score_real=0.97, score_generated=0.02)
+    won["entropy"] = [None] * 60
+    (alarm,) = alarms(won, NOTHING, NOTHING)
+    assert "D always wins" in alarm
+    won["score_real"] = won["score_generated"] = [None] * 60
+    assert alarms(won, NOTHING, NOTHING) == []

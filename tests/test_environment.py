@@ -19,11 +19,12 @@ CORE = {
     *("models", "losses", "loop", "phase1", "dictionary", "oversamplers", "phase2", "metrics"),
     *("store", "presets", "progress", "pipeline", "controls", "steering"),
     *("rebalanced_losses", "contrastive_rivals", "objectives", "rebalancing", "rivals"),
+    *("smote", "adversarial", "borrowing", "makers"),
 }
 WORKBENCH = {
     *("alarms", "atlas", "dashboard", "demo", "embedding", "explorers", "figures", "knobs"),
     *("live_figure", "maps", "mouse", "page", "panels", "parameters", "pictures", "portraits"),
-    *("provenance", "theme", "timelines", "triptych", "width", "worker"),
+    *("provenance", "sampler", "theme", "timelines", "triptych", "width", "worker"),
 }
 
 WIDGETS = {"panels", "knobs", "page", "width", "explorers", "atlas", "mouse"}

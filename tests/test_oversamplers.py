@@ -1,53 +1,71 @@
+from typing import get_args
+
 import pytest
 import tiny
 import torch
 
 from facog_lab import draws
 from facog_lab.config import ConfigError
-from facog_lab.controls import MAX_N_S, Controls
-from facog_lab.oversamplers import take_step
-from facog_lab.phase2 import Phase2Config, make_oversampler
+from facog_lab.controls import MAX_N_S, Controls, OversamplerName
+from facog_lab.makers import make_oversampler
+from facog_lab.oversamplers import Mix, figures_of, take_step
+from facog_lab.phase2 import Phase2Config
 
-EVERY = ["facog", "random_oversampling", "uniform_weights", "dirichlet_weights"]
-VARIANTS = [
-    {"oversampler": name} for name in EVERY
-] + [
+MIXERS = ["facog", "facog_attention", "random_oversampling", "uniform_weights", "dirichlet_weights"]
+RIVALS = [name for name in get_args(OversamplerName) if name not in MIXERS]
+OPTIONS = [
     {"generator": "attention"},
     {"references": "fixed"},
+    {"oversampler": "facog_attention", "references": "fixed"},
     {"generator_batch_norm": True},
     {"optimizer": "adam"},
     {"asc_candidates": "real"},
     {"asc_candidates": "generated"},
     {"generator_hidden": (8,)},
-]  # fmt: skip
+]
+# n_s matters to FACoG and its nulls alone.
+EVERY = [
+    *((v, n_s) for v in [{"oversampler": m} for m in MIXERS] + OPTIONS for n_s in (1, 5, MAX_N_S)),
+    *(({"oversampler": name}, 5) for name in RIVALS),
+]
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
 def controls(**changes):
     return Controls(**changes)
 
 
-def made(variant, dictionary=None):
-    dictionary = dictionary or tiny.dictionary()
+def made(variant, dictionary=None, device="cpu"):
+    dictionary = (dictionary or tiny.dictionary()).to(torch.device(device))
     config = Phase2Config(batch_size=16, **variant)
-    return make_oversampler(config, dictionary, tiny.model(dictionary).projector), dictionary
+    projector, classifier = (head.to(device) for head in tiny.heads(dictionary))
+    return make_oversampler(config, dictionary, projector, classifier), dictionary
 
 
-def rng(*keys):
-    return draws.generator("cpu", 0, *keys)
+def rng(*keys, device="cpu"):
+    return draws.generator(device, 0, *keys)
 
 
-@pytest.mark.parametrize("n_s", [1, 5, MAX_N_S])
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize(("variant", "n_s"), EVERY, ids=str)
 class TestEveryOversampler:
-    def test_features_are_convex_mixes_of_their_class(self, variant, n_s):
-        oversampler, dictionary = made(variant)
-        labels = torch.arange(5).repeat(8)
-        mixed = oversampler.generate(labels, controls(n_s=n_s), rng("a"))
+    @pytest.mark.parametrize("device", DEVICES)
+    def test_what_it_says_of_its_features_is_so(self, variant, n_s, device):
+        oversampler, dictionary = made(variant, device=device)
+        labels = torch.arange(5, device=device).repeat(8)
+        mixed = oversampler.generate(labels, controls(n_s=n_s), rng("a", device=device))
         assert mixed.features.shape == (40, 6)
         assert mixed.features.dtype == torch.float32
-        assert mixed.weights.shape == mixed.rows.shape == (40, n_s)
+        assert {t.device.type for t in mixed if t is not None} == {device}
+        assert mixed.features.isfinite().all()
+        if mixed.weights is None:
+            assert mixed.rows is None
+            assert mixed.added is None
+            return
+        assert mixed.weights.shape == mixed.rows.shape
+        if variant.get("oversampler", "facog") in MIXERS:
+            assert mixed.rows.shape == (40, n_s)
         assert (mixed.weights >= 0).all()
-        assert torch.allclose(mixed.weights.sum(1), torch.ones(40), atol=1e-6)
+        assert torch.allclose(mixed.weights.sum(1), torch.ones(40, device=device), atol=1e-6)
         assert (dictionary.labels[mixed.rows] == labels[:, None]).all()
         parents = dictionary.features[mixed.rows]
         by_hand = torch.stack(
@@ -56,12 +74,13 @@ class TestEveryOversampler:
                 for i in range(40)
             ]
         )
-        assert torch.allclose(mixed.features, by_hand, atol=1e-5)
-        # inside the convex hull: between the parents along any direction
-        direction = torch.randn(6)
-        along = parents @ direction
-        assert (mixed.features @ direction <= along.amax(1) + 1e-4).all()
-        assert (mixed.features @ direction >= along.amin(1) - 1e-4).all()
+        added = 0 if mixed.added is None else mixed.added
+        assert torch.allclose(mixed.features, by_hand + added, atol=1e-5)
+        if mixed.added is None:  # inside the hull: between the parents along any direction
+            direction = torch.randn(6, device=device)
+            along = parents @ direction
+            assert (mixed.features @ direction <= along.amax(1) + 1e-4).all()
+            assert (mixed.features @ direction >= along.amin(1) - 1e-4).all()
 
     def test_seeds_decide_and_nothing_else(self, variant, n_s):
         labels = torch.arange(5).repeat(4)
@@ -69,18 +88,40 @@ class TestEveryOversampler:
         for _ in range(2):
             oversampler, _ = made(variant)
             torch.manual_seed(torch.seed() % 1000)  # the global generator must not matter
+            before = torch.random.get_rng_state()
             for step in range(3):
                 oversampler.train_step(controls(n_s=n_s), rng("train", step))
             results.append(oversampler.generate(labels, controls(n_s=n_s), rng("g")).features)
+            assert torch.equal(before, torch.random.get_rng_state())
         assert torch.equal(*results)
+        other = oversampler.generate(labels, controls(n_s=n_s), rng("h")).features
+        assert not torch.equal(results[0], other) or variant.get("references") == "fixed"
 
     def test_an_empty_request_and_a_class_of_one(self, variant, n_s):
         oversampler, dictionary = made(variant)
         none = oversampler.generate(torch.empty(0, dtype=torch.int64), controls(), rng("a"))
         assert none.features.shape == (0, 6)
         alone = oversampler.generate(torch.full((4,), 4), controls(n_s=n_s), rng("a"))
-        only = dictionary.features[dictionary.starts[4]]
-        assert torch.allclose(alone.features, only.expand(4, 6), atol=1e-5)
+        assert alone.features.isfinite().all()
+        if alone.weights is not None and alone.added is None:
+            only = dictionary.features[dictionary.starts[4]]
+            assert torch.allclose(alone.features, only.expand(4, 6), atol=1e-5)
+
+    @pytest.mark.parametrize("counts", [(2, 2), (2, 1), (1, 1, 1), (7, 2)])
+    def test_the_smallest_dictionaries(self, variant, n_s, counts):
+        oversampler, dictionary = made(variant, tiny.dictionary(counts))
+        for step in range(3):
+            figures = oversampler.train_step(controls(n_s=n_s), rng("t", step))
+            assert all(value.isfinite() for value in figures.values())
+        labels = torch.arange(len(counts)).repeat(10)
+        mixed = oversampler.generate(labels, controls(n_s=n_s), rng("g"))
+        assert mixed.features.isfinite().all()
+        if mixed.rows is not None and mixed.added is None and counts[-1] == 2:
+            a, b = dictionary.features[-2:]  # a class of two: on the segment between them
+            at = (mixed.features[labels == labels.max()] - a) @ (b - a) / (b - a).square().sum()
+            assert ((at > -1e-5) & (at < 1 + 1e-5)).all()
+            on = a + at[:, None] * (b - a)
+            assert torch.allclose(mixed.features[labels == labels.max()], on, atol=1e-5)
 
     def test_state_goes_on_exactly(self, variant, n_s):
         first, _ = made(variant)
@@ -95,13 +136,35 @@ class TestEveryOversampler:
         one, two = (o.generate(labels, controls(n_s=n_s), rng("g")) for o in (first, second))
         assert torch.equal(one.features, two.features)
 
+    def test_only_what_is_trained_changes(self, variant, n_s):
+        oversampler, _ = made(variant)
+        before = {k: v.clone() for k, v in oversampler.state().items()}
+        figures = oversampler.train_step(controls(n_s=n_s, trains="classifier"), rng("t"))
+        assert figures.keys() == oversampler.train_step(controls(n_s=n_s), rng("t")).keys()
+        again, _ = made(variant)
+        again.train_step(controls(n_s=n_s, trains="classifier"), rng("t"))
+        kept = {k: v for k, v in again.state().items() if "running" not in k and "batches" not in k}
+        assert all(torch.equal(v, before[k]) for k, v in kept.items())
 
-@pytest.mark.parametrize("variant", [*VARIANTS[4:], {}], ids=str)
-def test_no_nan_in_a_thousand_steps(variant):
+
+@pytest.mark.parametrize(
+    ("variant", "steps"),
+    [
+        *(({"oversampler": name}, 1000) for name in get_args(OversamplerName)),
+        *((option, 200) for option in OPTIONS),
+    ],
+    ids=str,
+)
+def test_no_nan_in_a_thousand_steps(variant, steps):
     oversampler, _ = made(variant)
-    for step in range(1000 if not variant else 200):
+    labels = torch.arange(5).repeat(4)
+    for step in range(steps):
         figures = oversampler.train_step(controls(), rng("t", step))
-    assert all(value.isfinite() for value in figures.values())
+        assert all(value.isfinite() for value in figures.values())
+        if step % 100 == 99:
+            mixed = oversampler.generate(labels, controls(), rng("g", step))
+            assert mixed.features.isfinite().all()
+            assert all(value.isfinite() for value in figures_of(mixed).values())
 
 
 def test_facog_learns_what_it_can():
@@ -132,7 +195,7 @@ def test_fixed_references_differ_as_far_as_the_class_has_features():
     dictionary = tiny.dictionary((40, 12, 6, 3, 1))
     for seed in range(20):
         config = Phase2Config(references="fixed", seed=seed)
-        oversampler = make_oversampler(config, dictionary, tiny.model(dictionary).projector)
+        oversampler = make_oversampler(config, dictionary, *tiny.heads(dictionary))
         for n_s in (1, 5, 12, MAX_N_S):
             rows = oversampler.generate(torch.arange(5), controls(n_s=n_s), rng("a")).rows
             for row, size in zip(rows, (40, 12, 6, 3, 1), strict=True):
@@ -199,3 +262,14 @@ def test_a_step_is_pytorchs_own():
     theirs(x).square().mean().backward()
     reference.step()
     assert torch.equal(ours.weight, theirs.weight)
+
+
+def test_what_is_not_known_is_not_logged():
+    features, rows = torch.ones(3, 4), torch.zeros(3, 2, dtype=torch.int64)
+    assert figures_of(Mix(features)) == {}
+    assert figures_of(Mix(features, torch.full((3, 2), 0.5), rows)).keys() == {
+        "entropy",
+        "max_weight",
+    }
+    moved = figures_of(Mix(features, torch.ones(3, 1), rows[:, :1], features / 2))
+    assert moved["added"].item() == pytest.approx(0.5)

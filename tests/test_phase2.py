@@ -1,10 +1,12 @@
 import math
+from typing import get_args
 
 import pytest
 import tiny
 import torch
 
 from facog_lab import draws, phase2
+from facog_lab.controls import OversamplerName
 from facog_lab.loop import TrainingError
 from facog_lab.phase2 import Phase2, Phase2Config, label_probabilities, score
 
@@ -157,9 +159,32 @@ def test_a_protocol_is_a_subset_of_the_test_set():
     "changes",
     [{"generator": "attention"}, {"references": "fixed"}, {"optimizer": "adam"},
      {"label_selection": "inverse"}, {"oversampler": "dirichlet_weights"}, {"n_s": 1},
-     {"n_s": 20}, {"lambda_adv": 0.0}, {"lambda_asc": 0.0}, {"batch_size": 2}],
+     {"n_s": 20}, {"lambda_adv": 0.0}, {"lambda_asc": 0.0}, {"batch_size": 2},
+     *({"oversampler": name} for name in get_args(OversamplerName))],
     ids=str,
 )  # fmt: skip
 def test_every_option_runs_to_its_end(changes):
     trained = loop(**{"epochs": 1} | changes)
     assert [s.ends_epoch for s in trained][-1]
+
+
+def test_a_resumed_loop_goes_on_with_every_oversampler_that_learned():
+    names = ("gamo", "facog_attention", "cgan", "safa", "gamo_without_d", "tailcalib", "gamo")
+
+    def steered(loop, first, last):
+        for step in range(first, last):
+            loop.controls = loop.controls.replace(oversampler=names[step])
+            next(loop)
+
+    whole, start, rest = loop(), loop(), loop()
+    steered(whole, 0, 7)
+    steered(start, 0, 5)
+    rest.load_state({k: v.clone() for k, v in start.state().items()}, start.history)
+    steered(rest, 5, 7)
+    assert whole.history == rest.history
+    assert all(torch.equal(v, rest.state()[k]) for k, v in whole.state().items())
+    table = whole.history["steps"]
+    assert table["entropy"][2] is None  # cGAN mixes nothing
+    assert [value is not None for value in table["added"]] == [
+        name in ("facog_attention", "safa", "tailcalib") for name in names
+    ]

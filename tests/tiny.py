@@ -59,3 +59,9 @@ def model(of, projection=4):
     backbone.feature_dim = of.feature_dim
     with draws.seeded("tiny"):
         return models.Phase1Model(backbone, of.num_classes, projection)
+
+
+def heads(of):
+    """An untrained projector and classifier that fit a dictionary."""
+    made = model(of)
+    return made.projector, made.classifier
