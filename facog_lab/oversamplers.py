@@ -3,8 +3,8 @@
 An oversampler is fitted to a dictionary when it is made, takes training steps, and gives features
 for wanted labels. Those here mix n_s real features of the class with convex weights w,
 f̃ = Σ w_i f_i; they differ in where w comes from. FACoG (§3.3) learns it; the others are the null
-baselines that say what the learning is worth. The rivals are in `smote`, `adversarial` and `borrowing`;
-`makers` makes the one that a config names.
+baselines that say what the learning is worth. The rivals are in `smote`, `adversarial` and
+`borrowing`; `makers` makes the one that a config names.
 """
 
 from __future__ import annotations
