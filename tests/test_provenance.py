@@ -49,7 +49,7 @@ def world(name):
 def test_the_dashboard_ties_what_was_mixed(name):
     board = Dashboard(made := loop(name), made.scores)
     figure = board.figure()
-    ties = np.asarray(figure.data[board._at["parents"]].x)
+    ties = np.asarray(next(t for t in figure.data if t.meta == "parents").x)
     at_most = 3 * MAX_N_S * 3  # three rarest classes; a line is two ends and a gap
     assert len(ties) == 0 if name == "cgan" else 0 < len(ties) <= at_most
 
