@@ -139,7 +139,7 @@ def test_the_contract_on_a_fresh_clone(tmp_path):
         )
         outputs = outputs_of(clone / "notebooks" / "out.ipynb")
         printed.append("".join(o.get("text", "") for o in outputs))
-        shown = "".join(o["data"]["text/plain"] for o in outputs if "data" in o)
+        shown = "".join(o.get("data", {}).get("text/plain", "") for o in outputs)
         assert f"n_s={n_s}" in shown  # the settings
     assert "Phase 1, digits" in printed[0]  # made, with progress
     assert "Phase 1, digits" not in printed[1]  # reused
