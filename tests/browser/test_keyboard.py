@@ -27,7 +27,7 @@ FOCUSED = "Number(document.activeElement.dataset.number ?? -1)"
 def test_controls_have_names_and_are_reached_by_tab(notebook, stem, cell):
     opened = notebook(stem)
     output = opened.panel.locator(".jp-CodeCell", has_text=cell).locator(".jp-OutputArea").first
-    output.locator(".js-plotly-plot").wait_for()
+    output.locator(".js-plotly-plot").first.wait_for()
 
     opened.wait(lambda: not nameless(output), "names of all controls", 5)
     count = output.evaluate(NUMBER)
