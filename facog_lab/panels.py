@@ -143,7 +143,7 @@ class Phase2Panel:
 
     def start(self) -> None:
         """Goes on until it is paused, in the background."""
-        self._reason = ""
+        self._begin()
         self.worker.start()
 
     def pause(self) -> None:
@@ -153,7 +153,7 @@ class Phase2Panel:
     def step(self) -> None:
         """Takes one step, after a pause if need be."""
         self.worker.pause()
-        self._reason = ""
+        self._begin()
         self.worker.start(count=1)
 
     def reset(self) -> None:
@@ -189,6 +189,11 @@ class Phase2Panel:
                 self.message.value = _marked(f"Not changed. {error}")
             self.knobs[field].show(getattr(self.run.loop.controls, field))
 
+    def _begin(self) -> None:
+        """Before a thread starts: what was is no longer said, and the clock of the rate is set."""
+        self._reason, self._read = "", 0.0
+        self._counted = (time.monotonic(), self.run.loop.step)
+
     def _set_rate(self, event: Any) -> None:
         self.worker.rate = event.new or None
 
@@ -197,7 +202,8 @@ class Phase2Panel:
         for field, knob in self.knobs.items():
             knob.show(getattr(self.run.loop.controls, field))
         self._reason = "Press Start."
-        self._next, self._looked, self._counted = 0.0, 0.0, (time.monotonic(), 0)
+        self._next, self._looked, self._read = 0.0, 0.0, 0.0
+        self._counted = (time.monotonic(), 0)
         self._draw(time.monotonic(), everything=True)
 
     def _after(self, step: Step) -> None:
@@ -232,7 +238,8 @@ class Phase2Panel:
         """Charts, and less often the texts, up to date."""
         self.dashboard.update(self.chart)
         self.redraws += 1
-        if everything or now - self._counted[0] > READ:
+        if everything or now >= self._read:
+            self._read = now + READ
             self._say(now)
             self.dashboard.update(self.board)
             self.words.value = self._words()
@@ -248,7 +255,7 @@ class Phase2Panel:
         self.state.value = f'<b role="status">{state}</b>'
         epoch = f"epoch {loop.step // loop.steps_per_epoch:,} of {loop.config.epochs:,}"
         lines = [f"step {loop.step:,} of {loop.total_steps:,}, {epoch}"]
-        if running and now > then:
+        if running and now - then > REDRAW:  # less is no measure
             lines.append(f"{(loop.step - before) / (now - then):,.0f} steps/s")
         if self.run.folder:
             lines.append("kept in " + html.escape("/".join(self.run.folder.parts[-3:])))
