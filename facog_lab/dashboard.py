@@ -120,7 +120,6 @@ class Dashboard:
 
     def update(self, figure: go.Figure) -> None:
         """Brings a figure, a half, or a widget of one, up to date with the loop."""
-        marked = len(self.changes)
         self._catch_up()
         traces = {trace.meta: trace for trace in figure.data if trace.meta}
         with figure.batch_update():
@@ -129,7 +128,8 @@ class Dashboard:
                     traces[name].x, traces[name].y = curve.points()
                 self._draw_scores(traces)
                 marks = self._marks()
-                if len(self.changes) != marked or len(marks) != len(figure.layout.shapes):
+                drawn = [(shape.x0, shape.label.text) for shape in figure.layout.shapes]
+                if drawn != [(mark["x0"], mark["label"]["text"]) for mark in marks]:
                     figure.layout.shapes = marks
             if "generated" in traces:
                 traces["now"].y = self._recall(self.loop.scores)
@@ -204,12 +204,8 @@ class Dashboard:
                 **{"xref": f"x{axis}", "yref": f"y{axis} domain", "layer": "below"},
                 "label": {
                     **{"text": ",".join(map(str, numbers)), "textposition": "start"},
-                    **{
-                        "textangle": 0,
-                        "font": {"size": 11},
-                        "xanchor": "left",
-                        "yanchor": "bottom",
-                    },
+                    **{"textangle": 0, "xanchor": "left", "yanchor": "bottom"},
+                    "font": {"size": 11},
                 },
             }
             for step, numbers in steps.items()

@@ -101,7 +101,6 @@ class Phase2Panel:
     def __init__(self, settings: Experiment, device: Device = "auto") -> None:
         if Phase2Panel._shown is not None:
             Phase2Panel._shown.close()
-        Phase2Panel._shown = self
         self.run = steering.Steered(settings, device)
         self.worker = Worker(self.run, self._after, self._ended)
         self.page = Page()
@@ -130,6 +129,7 @@ class Phase2Panel:
         self.box = self._arranged()
         self.place = Place()
         self.place.show(self.box)
+        Phase2Panel._shown = self  # whole, so that it can be closed
 
     @property
     def loop(self) -> Any:

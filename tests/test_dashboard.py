@@ -140,6 +140,12 @@ class TestDashboard:
         assert {mark.xref for mark in marks} == {f"x{axis}" for axis in TIMED}
         assert {(mark.x0, mark.label.text) for mark in marks} == {(4, "1,2")}
         assert len(board.figure().layout.shapes) == 4  # a new figure has them, too
+        upper, lower = board.halves()
+        made.controls = made.controls.replace(n_s=3)
+        next(made)
+        board.update(lower)  # sees the change first, and has no axis to mark it on
+        board.update(upper)
+        assert {mark.label.text for mark in upper.layout.shapes} == {"1,2", "3"}
         board.follow(loop())
         board.update(figure)
         assert figure.layout.shapes == ()

@@ -17,6 +17,7 @@ from facog_lab.controls import Controls
 from facog_lab.live_figure import PLOTLY
 from facog_lab.loop import TrainingError
 from facog_lab.phase2 import Phase2, Phase2Config
+from facog_lab.store import StoreError
 
 SOURCE = """
 from facog_lab import figures, panels
@@ -169,6 +170,18 @@ class TestPhase2Panel:
         second.start()
         until(lambda: second.loop.step >= 2)
         assert len([t for t in threading.enumerate() if t.name == "facog-training"]) == 1
+        second.close()
+
+    def test_a_panel_that_could_not_be_made_leaves_none_behind(self, panel, settings, monkeypatch):
+        def damaged(*_):
+            raise StoreError("state is damaged")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(panels.steering, "start", damaged)
+            with pytest.raises(StoreError):
+                panels.Phase2Panel(settings, "cpu")
+        second = panels.Phase2Panel(settings, "cpu")
+        assert panels.Phase2Panel._shown is second
         second.close()
 
     def test_an_error_is_shown_and_raised(self, panel):
