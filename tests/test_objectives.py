@@ -22,18 +22,7 @@ INDEX = torch.arange(0, 69, 5)
 
 
 def loop(objective, **changes):
-    base = {
-        "architecture": "small",
-        "feature_dim": 0,
-        "projection_dim": 8,
-        "views": 2,
-        "augmentation": "crop",
-        "epochs": 3,
-        "batch_size": 32,
-        "lr": 0.05,
-        "warmup_epochs": 1,
-    }
-    return Phase1(Phase1Config(**base | {"objective": objective} | changes), DATA, "cpu")
+    return Phase1(Phase1Config(**tiny.PHASE1 | {"objective": objective} | changes), DATA, "cpu")
 
 
 def first_batch(trained):

@@ -12,18 +12,7 @@ from facog_lab.phase1 import Phase1, Phase1Config, learning_rate
 
 
 def config(**changes):
-    base = {
-        "architecture": "small",
-        "feature_dim": 0,
-        "projection_dim": 8,
-        "views": 2,
-        "augmentation": "crop",
-        "epochs": 3,
-        "batch_size": 32,
-        "lr": 0.05,
-        "warmup_epochs": 1,
-    }
-    return Phase1Config(**base | changes)
+    return Phase1Config(**tiny.PHASE1 | changes)
 
 
 @pytest.mark.parametrize(
