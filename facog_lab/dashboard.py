@@ -218,7 +218,7 @@ class Dashboard:
         titles = [_title(title, curves) for title, curves in PANELS.values()]
         some = "" if len(self._shown) == len(names) else f", rarest {len(self._shown)} classes"
         bars = {"phase 1": (METHOD_COLOURS["phase1"], ""), "now": (BLUE, "")}
-        titles += [_title(f"Recall{some}", bars), "<b>Map</b> (PCA)  ● real  ◆ generated"]
+        titles += [_title(f"Recall{some}", bars), "<b>Map</b> (PCA)  ▪ real  ◆ generated"]
         figure = make_subplots(
             3, 2, subplot_titles=titles, vertical_spacing=0.115, horizontal_spacing=0.09
         )
