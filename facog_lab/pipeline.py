@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+from torch import Tensor
 
 from facog_lab import datasets, dictionary, metrics, models
 from facog_lab import phase1 as phase1_loop
@@ -148,11 +150,52 @@ def features(settings: Experiment, device: Device = "auto") -> dictionary.Featur
     return made
 
 
+class Source(NamedTuple):
+    """What phase 2 and the heads start from: the features of a phase 1, and its networks.
+
+    Attributes:
+        dataset: the name under which its runs are kept.
+        features: its dictionary.
+        model: the networks that made it.
+        key: of the run that made it.
+        split_hash: of the training images.
+        test_protocols: the test images of each protocol, see datasets.LongTailed.
+    """
+
+    dataset: str
+    features: dictionary.FeatureDictionary
+    model: models.Phase1Model
+    key: str
+    split_hash: str
+    test_protocols: Mapping[str, Tensor]
+
+
+def source(settings: Experiment, device: Device = "auto") -> Source:
+    """What phase 2 of an experiment starts from, made if need be."""
+    long_tailed = data(settings.data)
+    return Source(
+        dataset=long_tailed.name,
+        features=features(settings, device),  # makes phase 1 if need be
+        model=phase1(settings, device).finish().model,
+        key=run_of(settings, "dictionary").key,
+        split_hash=long_tailed.split_hash,
+        test_protocols=long_tailed.test_protocols,
+    )
+
+
 def phase2(settings: Experiment, device: Device = "auto") -> Training[phase2_loop.Phase2]:
     """Phase 2 of an experiment, as far as it has been made; its upstream is made first."""
     check_selection(settings)
-    made = features(settings, device)
-    return _phase2(settings, device, made, phase1(settings, device).finish().model)
+    return phase2_on(source(settings, device), settings.phase2, device)
+
+
+def phase2_on(
+    given: Source, config: phase2_loop.Phase2Config, device: Device = "auto"
+) -> Training[phase2_loop.Phase2]:
+    """Phase 2 on features that are at hand, as far as it has been made."""
+    loop = phase2_loop.Phase2(config, given.features, given.model, device)
+    run = Run(given.dataset, "phase2", config, given.key)
+    return Training(loop, run, f"Phase 2, {config.oversampler}", {"split_hash": given.split_hash})
 
 
 def check_selection(settings: Experiment) -> None:
@@ -212,19 +255,20 @@ def compare(
             f"protocol = {protocol!r}: {settings.data.dataset} has {list(protocols)}."
         )
     check_selection(settings)
-    chosen = protocols[protocol]
-    made = features(settings, device)  # makes phase 1 if need be
-    trained = phase1(settings, device)
-    model = trained.finish().model
-    untouched = phase2_loop.score(model.classifier, made, chosen)
-    results = {"phase1": Result(untouched, None, trained.seconds)}
+    chosen, given = protocols[protocol], source(settings, device)
+    untouched = phase2_loop.score(given.model.classifier, given.features, chosen)
+    results = {"phase1": Result(untouched, None, phase1(settings, device).seconds)}
     for name in dict.fromkeys((settings.phase2.oversampler, *NULLS)):
-        training = _phase2(with_oversampler(settings, name), device, made, model)
+        training = phase2_on(given, settings.phase2.replace(oversampler=name), device)
         loop = training.finish()
-        last = loop.history["steps"].get("entropy", [])[-loop.steps_per_epoch :]
-        entropy = sum(last) / len(last) if last else None
-        results[name] = Result(loop.evaluate(chosen), entropy, training.seconds)
+        results[name] = Result(loop.evaluate(chosen), last_entropy(loop), training.seconds)
     return results
+
+
+def last_entropy(loop: phase2_loop.Phase2) -> float | None:
+    """Mean entropy of w over the last epoch, in nats; None where nothing was mixed."""
+    last = loop.history["steps"].get("entropy", [])[-loop.steps_per_epoch :]
+    return sum(last) / len(last) if last else None
 
 
 def with_oversampler(settings: Experiment, name: OversamplerName) -> Experiment:
@@ -237,15 +281,3 @@ def _shown(step: Step) -> dict[str, float]:
     """The figures worth a place beside a progress bar, renewed once an epoch."""
     names = ("loss", "train_acsa", "loss_d", "loss_adv", "loss_asc", "loss_cls", "entropy")
     return {k: v for k, v in step.figures.items() if step.ends_epoch and k in names}
-
-
-def _phase2(
-    settings: Experiment,
-    device: Device,
-    made: dictionary.FeatureDictionary,
-    model: models.Phase1Model,
-) -> Training[phase2_loop.Phase2]:
-    loop = phase2_loop.Phase2(settings.phase2, made, model, device)
-    label = f"Phase 2, {settings.phase2.oversampler}"
-    record = {"split_hash": data(settings.data).split_hash}
-    return Training(loop, run_of(settings, "phase2"), label, record)

@@ -15,7 +15,7 @@ from facog_lab import metrics, phase2, pipeline
 from facog_lab.config import ConfigError, Device, unknown
 from facog_lab.loop import pick_device
 from facog_lab.presets import Experiment
-from facog_lab.rebalancing import HEADS, head_config, start, train_head
+from facog_lab.rebalancing import HEADS, HeadConfig, head_config, start, train_head
 from facog_lab.store import Run
 
 Level = Literal["feature", "network"]
@@ -103,15 +103,21 @@ def run(
     known = HEADS if level == "feature" else NETWORKS
     if name not in known:
         raise ConfigError(unknown(name, known).replace("setting", f"rival at level {level!r}"))
-    head, seconds = name if level == "feature" else NETWORKS[name].head, 0.0
+    made, seconds = NETWORKS[name].head if level == "network" else name, 0.0
     if level == "network":
         settings = with_network(settings, name)
         trained = pipeline.phase1(settings, device)
         trained.finish()
         seconds = trained.seconds
-    classifier, record = _classifier(settings, head, device)
-    scores = phase2.score(classifier, pipeline.features(settings, device), protocols[protocol])
-    return Result(scores, level, record["chosen"], seconds + record["seconds"])
+    given = pipeline.source(settings, device)
+    chosen: dict[str, Any] = {}
+    classifier: nn.Module = given.model.classifier
+    if made is not None:
+        config = head_config(made, epochs=settings.phase2.epochs, seed=settings.phase2.seed)
+        head = head_on(given, made, config, device)
+        classifier, chosen, seconds = head.classifier, head.chosen, seconds + head.seconds
+    scores = phase2.score(classifier, given.features, protocols[protocol])
+    return Result(scores, level, chosen, seconds)
 
 
 def with_network(settings: Experiment, name: str) -> Experiment:
@@ -127,31 +133,48 @@ def with_network(settings: Experiment, name: str) -> Experiment:
     return Experiment(settings.data, changed, settings.dictionary, settings.phase2)
 
 
-def _classifier(
-    settings: Experiment, head: str | None, device: Device
-) -> tuple[nn.Module, dict[str, Any]]:
-    """Phase 1's classifier, or the head method's on its features, made if need be."""
-    made = pipeline.features(settings, device)  # makes phase 1 if need be
-    model = pipeline.phase1(settings, device).finish().model
-    if head is None:
-        return model.classifier, {"chosen": {}, "seconds": 0.0}
-    config = head_config(head, epochs=settings.phase2.epochs, seed=settings.phase2.seed)
-    long_tailed = pipeline.data(settings.data)
-    upstream = pipeline.run_of(settings, "dictionary").key
-    folder = Run(long_tailed.name, "head", config, upstream)
-    saved = folder.load()
+class Trained(NamedTuple):
+    """A head on features that were at hand.
+
+    Attributes:
+        classifier: features to logits.
+        chosen: what was chosen on held-out training features, see `rebalancing.Head`.
+        seconds: of its training.
+        key: of its run.
+    """
+
+    classifier: nn.Module
+    chosen: dict[str, Any]
+    seconds: float
+    key: str
+
+
+def head_on(
+    given: pipeline.Source, name: str, config: HeadConfig, device: Device = "auto"
+) -> Trained:
+    """A head on features that are at hand, trained if it is not yet kept.
+
+    Args:
+        given: the features, and the networks that made them.
+        name: of the method, for the record.
+        config: its settings.
+        device: where to train what is missing.
+    """
+    run = Run(given.dataset, "head", config, given.key)
+    saved = run.load()
     if saved is not None:
-        classifier = start(config, model, made)
+        classifier = start(config, given.model, given.features)
         classifier.load_state_dict(saved.tensors)
-        return classifier, saved.record
+        return Trained(classifier, saved.record["chosen"], saved.record["seconds"], run.key)
     began = time.monotonic()
-    trained = train_head(config, made, model, device)
+    trained = train_head(config, given.features, given.model, device)
+    seconds = time.monotonic() - began
     record = {
-        "split_hash": long_tailed.split_hash,
-        "method": head,
+        "split_hash": given.split_hash,
+        "method": name,
         "chosen": trained.chosen,
-        "seconds": time.monotonic() - began,
+        "seconds": seconds,
         "device": str(pick_device(device)),
     }
-    folder.save(trained.classifier.state_dict(), trained.history, record, done=True)
-    return trained.classifier, record
+    run.save(trained.classifier.state_dict(), trained.history, record, done=True)
+    return Trained(trained.classifier, trained.chosen, seconds, run.key)
