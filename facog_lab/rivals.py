@@ -15,7 +15,7 @@ from facog_lab import metrics, phase2, pipeline
 from facog_lab.config import ConfigError, Device, unknown
 from facog_lab.loop import pick_device
 from facog_lab.presets import Experiment
-from facog_lab.rebalancing import HEADS, HeadConfig, head_config, start, train_head
+from facog_lab.rebalancing import HEADS, head_config, start, train_head
 from facog_lab.store import Run
 
 Level = Literal["feature", "network"]
@@ -76,6 +76,20 @@ class Result(NamedTuple):
     seconds: float
 
 
+class Trained(NamedTuple):
+    """A rival's classifier.
+
+    Attributes:
+        classifier: features to logits.
+        chosen: what was chosen on held-out training features, see `rebalancing.Head`.
+        seconds: of its own training.
+    """
+
+    classifier: nn.Module
+    chosen: dict[str, Any]
+    seconds: float
+
+
 def run(
     settings: Experiment,
     name: str,
@@ -103,21 +117,33 @@ def run(
     known = HEADS if level == "feature" else NETWORKS
     if name not in known:
         raise ConfigError(unknown(name, known).replace("setting", f"rival at level {level!r}"))
-    made, seconds = NETWORKS[name].head if level == "network" else name, 0.0
     if level == "network":
-        settings = with_network(settings, name)
-        trained = pipeline.phase1(settings, device)
-        trained.finish()
-        seconds = trained.seconds
-    given = pipeline.source(settings, device)
-    chosen: dict[str, Any] = {}
-    classifier: nn.Module = given.model.classifier
-    if made is not None:
-        config = head_config(made, epochs=settings.phase2.epochs, seed=settings.phase2.seed)
-        head = head_on(given, made, config, device)
-        classifier, chosen, seconds = head.classifier, head.chosen, seconds + head.seconds
-    scores = phase2.score(classifier, given.features, protocols[protocol])
-    return Result(scores, level, chosen, seconds)
+        given, trained = network(settings, name, device)
+    else:
+        given = pipeline.source(settings, device)
+        trained = head_on(given, name, settings.phase2.epochs, settings.phase2.seed, device)
+    scores = phase2.score(trained.classifier, given.features, protocols[protocol])
+    return Result(scores, level, trained.chosen, trained.seconds)
+
+
+def network(
+    settings: Experiment, name: str, device: Device = "auto"
+) -> tuple[pipeline.Source, Trained]:
+    """A rival's own features and its classifier on them, trained from the pixels on.
+
+    Args:
+        settings: the experiment that it is compared within.
+        name: a key of `NETWORKS`.
+        device: where to train what is missing.
+    """
+    changed = with_network(settings, name)
+    trained = pipeline.phase1(changed, device)
+    trained.finish()
+    given, head = pipeline.source(changed, device), NETWORKS[name].head
+    if head is None:
+        return given, Trained(given.model.classifier, {}, trained.seconds)
+    after = head_on(given, head, settings.phase2.epochs, settings.phase2.seed, device)
+    return given, after._replace(seconds=trained.seconds + after.seconds)
 
 
 def with_network(settings: Experiment, name: str) -> Experiment:
@@ -133,39 +159,25 @@ def with_network(settings: Experiment, name: str) -> Experiment:
     return Experiment(settings.data, changed, settings.dictionary, settings.phase2)
 
 
-class Trained(NamedTuple):
-    """A head on features that were at hand.
-
-    Attributes:
-        classifier: features to logits.
-        chosen: what was chosen on held-out training features, see `rebalancing.Head`.
-        seconds: of its training.
-        key: of its run.
-    """
-
-    classifier: nn.Module
-    chosen: dict[str, Any]
-    seconds: float
-    key: str
-
-
 def head_on(
-    given: pipeline.Source, name: str, config: HeadConfig, device: Device = "auto"
+    given: pipeline.Source, name: str, epochs: int, seed: int, device: Device = "auto"
 ) -> Trained:
     """A head on features that are at hand, trained if it is not yet kept.
 
     Args:
         given: the features, and the networks that made them.
-        name: of the method, for the record.
-        config: its settings.
+        name: a key of `HEADS`.
+        epochs: of phase 2; methods with a number of their own keep it.
+        seed: of new layers and all draws.
         device: where to train what is missing.
     """
+    config = head_config(name, epochs=epochs, seed=seed)
     run = Run(given.dataset, "head", config, given.key)
     saved = run.load()
     if saved is not None:
         classifier = start(config, given.model, given.features)
         classifier.load_state_dict(saved.tensors)
-        return Trained(classifier, saved.record["chosen"], saved.record["seconds"], run.key)
+        return Trained(classifier, saved.record["chosen"], saved.record["seconds"])
     began = time.monotonic()
     trained = train_head(config, given.features, given.model, device)
     seconds = time.monotonic() - began
@@ -177,4 +189,4 @@ def head_on(
         "device": str(pick_device(device)),
     }
     run.save(trained.classifier.state_dict(), trained.history, record, done=True)
-    return Trained(trained.classifier, trained.chosen, seconds, run.key)
+    return Trained(trained.classifier, trained.chosen, seconds)

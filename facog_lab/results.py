@@ -1,0 +1,112 @@
+"""Result files: what was measured, on what machine, one row a line.
+
+``benchmarks/results/<name>.json`` is ``{"meta": {...}, "rows": [...]}``. ``meta["runs"]`` lists the
+commands that rows came from, each with date, hardware, versions and git revision; a row's ``run``
+is its place in that list, since rows may be added on another day by another machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from facog_lab import store
+from facog_lab.metrics import Metrics
+
+Row = dict[str, Any]
+# What makes two rows of a file the same measurement.
+IDENTITY = ("method", "level", "variant", "seed", "protocol")
+
+
+def folder() -> Path:
+    """Where the committed result files lie."""
+    return store.project_root() / "benchmarks" / "results"
+
+
+class ResultFile:
+    """A file of accuracy rows, of one data set and seed, that grows as rows are measured.
+
+    Args:
+        path: of the file, made by the first `add`.
+        about: what to say of all rows: the settings.
+
+    Attributes:
+        rows: what it holds.
+    """
+
+    def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
+        self.path = path
+        found: dict[str, Any] = {"meta": {"runs": []}, "rows": []}
+        if path.exists():
+            found = json.loads(path.read_text())
+        self.rows: list[Row] = found["rows"]
+        self._meta: dict[str, Any] = {**found["meta"], **about}
+
+    def has(self, key: str) -> bool:
+        """Whether there are rows of the run with this key."""
+        return any(row["key"] == key for row in self.rows)
+
+    def add(self, rows: Iterable[Row], run: Mapping[str, Any]) -> None:
+        """Puts rows into the file, each in the place of the same measurement if there was one.
+
+        Args:
+            rows: what was measured.
+            run: the command, date and machine, see `run_facts`.
+        """
+        runs = self._meta["runs"]
+        if not runs or runs[-1] != run:
+            runs.append(dict(run))
+        kept = {tuple(row[name] for name in IDENTITY): row for row in self.rows}
+        for row in rows:
+            kept[tuple(row[name] for name in IDENTITY)] = row | {"run": len(runs) - 1}
+        self.rows = list(kept.values())
+        lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in self.rows)
+        meta = json.dumps(self._meta, indent=1, ensure_ascii=False)
+        part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(f'{{"meta": {meta},\n"rows": [\n{lines}\n]}}\n')
+        part.replace(self.path)
+
+
+def rounded(scores: Metrics) -> Row:
+    """Scores as JSON values: five digits, four for each class."""
+
+    def shortened(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return [round(v, 4) for v in value]
+        return round(value, 5) if isinstance(value, float) else value
+
+    return {name: shortened(value) for name, value in asdict(scores).items()}
+
+
+def run_facts(command: str, device: str) -> dict[str, Any]:
+    """Command, date, hardware, versions and git revision of a measurement."""
+    revision = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=store.project_root(),
+    ).stdout.strip()
+    facts = {"command": command, "date": time.strftime("%Y-%m-%d"), "git": revision}
+    return facts | {"device": device} | store.environment()
+
+
+def read(names: Iterable[str] | None = None) -> list[Row]:
+    """The rows of committed result files, each with the name of its file as ``file``.
+
+    Args:
+        names: of files without ending; all that hold accuracies when None.
+    """
+    paths = [folder() / f"{name}.json" for name in names] if names else folder().glob("*.json")
+    rows: list[Row] = []
+    for path in sorted(paths):
+        found = json.loads(path.read_text())
+        rows += [row | {"file": path.stem} for row in found["rows"] if "acsa" in row]
+    return rows
