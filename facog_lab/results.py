@@ -35,18 +35,16 @@ class ResultFile:
     Args:
         path: of the file, made by the first `add`.
         about: what to say of all rows: the settings.
-
-    Attributes:
-        rows: what it holds.
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
-        self.path = path
-        found: dict[str, Any] = {"meta": {"runs": []}, "rows": []}
-        if path.exists():
-            found = json.loads(path.read_text())
-        self.rows: list[Row] = found["rows"]
-        self._meta: dict[str, Any] = {**found["meta"], **about}
+        self.path, self.about = path, about
+
+    @property
+    def rows(self) -> list[Row]:
+        """What it holds by now; another process may add to it, too."""
+        rows: list[Row] = self._content()["rows"]
+        return rows
 
     def has(self, key: str) -> bool:
         """Whether there are rows of the run with this key."""
@@ -59,19 +57,26 @@ class ResultFile:
             rows: what was measured.
             run: the command, date and machine, see `run_facts`.
         """
-        runs = self._meta["runs"]
-        if not runs or runs[-1] != run:
+        found = self._content()
+        meta = {**found["meta"], **self.about}
+        runs = meta["runs"]
+        if run not in runs:
             runs.append(dict(run))
-        kept = {tuple(row[name] for name in IDENTITY): row for row in self.rows}
+        kept = {tuple(row[name] for name in IDENTITY): row for row in found["rows"]}
         for row in rows:
-            kept[tuple(row[name] for name in IDENTITY)] = row | {"run": len(runs) - 1}
-        self.rows = list(kept.values())
-        lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in self.rows)
-        meta = json.dumps(self._meta, indent=1, ensure_ascii=False)
+            kept[tuple(row[name] for name in IDENTITY)] = row | {"run": runs.index(run)}
+        lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in kept.values())
         part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(f'{{"meta": {meta},\n"rows": [\n{lines}\n]}}\n')
+        head = json.dumps(meta, indent=1, ensure_ascii=False)
+        part.write_text(f'{{"meta": {head},\n"rows": [\n{lines}\n]}}\n')
         part.replace(self.path)
+
+    def _content(self) -> dict[str, Any]:
+        if not self.path.exists():
+            return {"meta": {"runs": []}, "rows": []}
+        content: dict[str, Any] = json.loads(self.path.read_text())
+        return content
 
 
 def rounded(scores: Metrics) -> Row:
