@@ -101,8 +101,6 @@ TABLES: dict[str, list[Cell]] = {
     "views": [PHASE1, *(Cell(m) for m in _FEW[::2]),
               *_each("dictionary.views", (1, 4), _FEW[::2])],
 }  # fmt: skip
-# Rows of the paper's tables that nobody here has built.
-NOT_BUILT = ("m2m_ldam", "ride_cmo", "oltr", "ride")
 
 
 @dataclass(frozen=True)

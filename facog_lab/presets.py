@@ -81,6 +81,11 @@ STAGES: dict[str, dict[str, tuple[Settings, Settings]]] = {
 AUTO = {"digits": "cpu", "mnist": "cpu", "fashion_mnist": "cpu", "folder": "cpu"}
 
 
+def resolved(preset: str, dataset: str) -> str:
+    """The preset that "auto" stands for; any other is itself."""
+    return AUTO.get(dataset.split(":")[0], "paper") if preset == "auto" else preset
+
+
 @dataclass(frozen=True)
 class Experiment:
     """The settings of all stages: what a result is a result of."""
@@ -120,7 +125,7 @@ def experiment(
     # Checked alone first, so that a wrong name of a data set is reported as that.
     dataset = DataConfig(**{k: v for k, v in wanted.items() if k == "dataset"}).dataset
     family = dataset.split(":")[0]
-    name = AUTO.get(family, "paper") if preset == "auto" else preset
+    name = resolved(preset, dataset)
     if name not in STAGES:
         raise ConfigError(unknown(preset, ("auto", *STAGES)).replace("setting", "preset"))
     if family not in STAGES[name]:

@@ -25,8 +25,9 @@ IDENTITY = ("method", "level", "variant", "seed", "protocol")
 
 
 def folder() -> Path:
-    """Where the committed result files lie."""
-    return store.project_root() / "benchmarks" / "results"
+    """Where result files lie: the folder named by FACOG_RESULTS, else the committed ones'."""
+    named = os.environ.get("FACOG_RESULTS")
+    return Path(named) if named else store.project_root() / "benchmarks" / "results"
 
 
 class ResultFile:

@@ -47,6 +47,11 @@ LABELS = {
     "dirichlet_weights": "Dirichlet(1) w", "facog_attention": "FACoG-attention",
     "smote": "SMOTE", "borderline_smote": "Borderline-SMOTE", "dos": "DOS", "cgan": "cGAN",
     "gamo_without_d": "GAMO without D", "gamo": "GAMO", "safa": "SAFA", "tailcalib": "TailCalib",
+    "focal": "Focal", "cb_focal": "CB-Focal", "ce_drw": "CE-DRW", "ldam": "LDAM",
+    "ldam_drw": "LDAM-DRW", "balanced_softmax": "Balanced Softmax", "lade": "LADE",
+    "tau_norm": "τ-norm", "lws": "LWS", "crt": "cRT", "linear": "New linear layer",
+    "hybrid_sc": "Hybrid-SC", "kcl": "KCL", "tsc": "TSC", "bcl": "BCL", "m2m_ldam": "M2m-LDAM",
+    "ldam_safa": "LDAM + SAFA", "ride_cmo": "RIDE + CMO", "oltr": "OLTR", "ride": "RIDE",
     "loss_fool": "G, against the classifier", "loss_recycle": "SAFA, recycling",
     "loss_contrast": "SAFA, contrast", "loss_seek": "SAFA, mode seeking",
     "loss_keep": "SAFA, class kept", "added": "added to the mix, share of length",
@@ -104,8 +109,8 @@ def blank(title: str, subtitle: str = "", **layout: Any) -> go.Figure:
     return go.Figure(layout={"template": TEMPLATE, "title": head} | layout)
 
 
-def beside(figure: go.Figure, y: float, text: str) -> None:
-    """Writes to the right of the plot, at a height in the units of its (log) axis."""
+def beside(figure: go.Figure, y: float | str, text: str) -> None:
+    """Writes to the right of the plot, at a height in the units of its (log) axis, or a name."""
     figure.add_annotation(x=1, xref="paper", xanchor="left", xshift=8, y=y, yref="y", text=text)
     figure.update_annotations(align="left", showarrow=False, font_size=14)
     figure.update_layout(margin_r=150)

@@ -1,0 +1,215 @@
+"""Runs the cells of the paper's tables and figures, over seeds, and writes the result files.
+
+    python -m benchmarks.paper_tables --table 1 --seeds 0 1 2 3 4
+    python -m benchmarks.paper_tables --table 2 --datasets cifar100 --ratios 100 --seeds 0 1 2
+    python -m benchmarks.paper_tables --table 4 fig5 --dictionary cifar100_lt_100_seed0
+
+Every seed draws its own long-tailed subset, initial weights and views; with --dictionary it draws
+those of phase 2 alone, on features kept in benchmarks/dictionaries. Rows that are in the files are
+not made again, runs that are in outputs/ are loaded, one that was cut off is resumed: give the same
+command again. Needs the training core alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from facog_lab import cells, pipeline, presets, published, results, store
+from facog_lab.cells import Task
+from facog_lab.loop import TrainingError, pick_device
+
+DICTIONARIES = store.project_root() / "benchmarks" / "dictionaries"
+DATASETS = {"1": ["mnist", "fashion_mnist"], "2": ["cifar10", "cifar100"], "3": ["imagenet_lt"]}
+RATIOS = {"cifar10": [100.0, 50.0, 10.0], "cifar100": [100.0, 50.0, 10.0]}  # of Table 2
+
+
+class Job(NamedTuple):
+    """A task and the result file that its rows go into.
+
+    Attributes:
+        task: what is run.
+        file: where its rows go.
+        about: what every row says of data set, imbalance ratio, preset and seed.
+    """
+
+    task: Task
+    file: results.ResultFile
+    about: dict[str, Any]
+
+
+def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options of the command line, checked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    add = parser.add_argument
+    add("--table", nargs="+", required=True, choices=cells.TABLES, help="tables and figures")
+    add("--datasets", nargs="+", help="those of the paper's table unless named")
+    add("--ratios", nargs="+", type=float, help="imbalance ratios; the paper's unless named")
+    add("--seeds", nargs="+", type=int, default=[0])
+    add("--preset", default="auto", help="auto, cpu or paper")
+    add("--device", default="auto", help="auto, cpu or cuda")
+    add("--level", choices=["feature", "network"], help="only cells of this level")
+    add("--methods", nargs="+", help="only these methods")
+    add(
+        "--dictionary", help=f"phase 2 on kept features: {', '.join(published.names(DICTIONARIES))}"
+    )
+    add("--publish", action="store_true", help="keep each phase 1 in benchmarks/dictionaries")
+    add("--dry-run", action="store_true", help="list what is missing, and stop")
+    options = parser.parse_args(arguments)
+    if options.dictionary and (options.datasets or options.ratios or options.publish):
+        parser.error("--dictionary stands in the place of --datasets, --ratios and --publish")
+    return options
+
+
+def jobs(options: argparse.Namespace) -> Iterator[Job]:
+    """All jobs of a command, seed by seed, those on the same features after each other."""
+    wanted = dict.fromkeys(cell for table in options.table for cell in cells.TABLES[table])
+    chosen = [
+        cell
+        for cell in wanted
+        if options.level is None or cell.level == options.level or cell == cells.PHASE1
+        if not options.methods or cell.method in options.methods
+    ]
+    given = published.read(DICTIONARIES, options.dictionary) if options.dictionary else None
+    if given is not None:
+        chosen = [cell for cell in chosen if not cell.before_phase2]
+    for seed in options.seeds:
+        for name, base, about in bases(options, seed):
+            said = {
+                stage: getattr(base, stage).model_dump(mode="json")
+                for stage in ("data", "phase1", "dictionary", "phase2")
+            }
+            path = results.folder() / f"{name}_seed{seed}.json"
+            file = results.ResultFile(path, {"settings": said})
+            for cell in chosen:
+                task = Task(cell, base, given)
+                cells.check(task)
+                yield Job(task, file, about)
+
+
+def bases(
+    options: argparse.Namespace, seed: int
+) -> Iterator[tuple[str, presets.Experiment, dict[str, Any]]]:
+    """The name of the result file, the experiment and what rows say of it, of each data set."""
+    if options.dictionary:
+        facts = published.read_facts(DICTIONARIES, options.dictionary)
+        preset = facts.get("preset", "paper")
+        base = presets.experiment(preset, data={"dataset": facts["dataset"]}, seed=seed)
+        about = {"dataset": facts["dataset"], "imbalance_ratio": float(facts["imbalance_ratio"])}
+        about |= {"preset": preset, "seed": seed, "dictionary": options.dictionary}
+        yield f"on_{options.dictionary}", base, about
+        return
+    usual = [name for table in options.table for name in DATASETS.get(table, ["cifar100"])]
+    for dataset in dict.fromkeys(options.datasets or usual):
+        of_paper = RATIOS.get(dataset, [None]) if "2" in options.table else [None]
+        for ratio in options.ratios or of_paper:
+            wanted = {"dataset": dataset, "split_seed": seed}
+            if ratio is not None:
+                wanted["imbalance_ratio"] = ratio
+            preset = presets.resolved(options.preset, dataset)
+            base = presets.experiment(preset, data=wanted, seed=seed)
+            data = pipeline.data(base.data)
+            about = {"dataset": data.name, "imbalance_ratio": data.imbalance_ratio}
+            about |= {"preset": preset, "seed": seed, "dictionary": None}
+            tail = "lt" if base.data.profile != "exponential" else f"lt_{data.imbalance_ratio:g}"
+            stem = re.sub(r"\W+", "-", data.name).strip("-").removesuffix("_lt")
+            yield f"{stem}_{tail}_{preset}", base, about
+
+
+class Clock:
+    """How long jobs take, from the rows that there are and from those made meanwhile."""
+
+    def __init__(self) -> None:
+        self._took: dict[tuple[Any, ...], list[float]] = {}
+        for row in results.read():
+            if row["seconds"] is not None and "variant" in row:
+                self.note(row, row["seconds"])
+
+    def note(self, row: results.Row, seconds: float) -> None:
+        """Remembers what a row took."""
+        for kind in self._kinds(row):
+            self._took.setdefault(kind, []).append(seconds)
+
+    def left(self, coming: list[Job]) -> str:
+        """The time that jobs will take, in words."""
+        total, unknown = 0.0, 0
+        for job in coming:
+            cell = job.task.cell
+            row = job.about | {"method": cell.method, "level": cell.level, "variant": cell.variant}
+            known = next((self._took[k] for k in self._kinds(row) if k in self._took), None)
+            total += statistics.median(known) if known else 0.0
+            unknown += not known
+        text = f"about {total / 60:.0f} min left" if total >= 90 else f"about {total:.0f} s left"
+        return f"{text}, and {unknown} of a kind not yet timed" if unknown else text
+
+    @staticmethod
+    def _kinds(row: results.Row) -> list[tuple[Any, ...]]:
+        """What rows take about as long: the very cell, else any of its level, on such data."""
+        data = tuple(row.get(name) for name in ("dataset", "imbalance_ratio", "preset"))
+        return [(*data, row["level"], row["method"], row["variant"]), (*data, row["level"])]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs what is missing; the exit status says whether all of it could be run."""
+    options = parsed(arguments)
+    everything = list(jobs(options))
+    missing = [job for job in everything if not job.file.has(job.task.key())]
+    clock, failed = Clock(), []
+    print(f"{len(everything)} cells, {len(missing)} to run: {clock.left(missing)}", flush=True)
+    command = "python -m benchmarks.paper_tables " + " ".join(arguments or sys.argv[1:])
+    run = results.run_facts(command, str(pick_device(options.device)))
+    for number, (task, file, about) in enumerate(missing):
+        cell = task.cell
+        name = f"{file.path.stem} · {cell.method} {cell.variant or cell.level}"
+        if options.dry_run:
+            print(name)
+            continue
+        began = time.monotonic()
+        try:
+            rows = cells.measure(task, about, options.device)
+        except TrainingError as error:
+            failed.append(name)
+            print(f"{name}: {error}", flush=True)
+            continue
+        file.add(rows, run)
+        clock.note(rows[0], rows[0]["seconds"] or time.monotonic() - began)
+        print(
+            f"[{number + 1}/{len(missing)}] {name}: ACSA {100 * rows[0]['acsa']:.1f} in "
+            f"{time.monotonic() - began:.0f} s; {clock.left(missing[number + 1 :])}",
+            flush=True,
+        )
+        if options.publish and cell == cells.PHASE1:
+            publish(task, file, options, run)
+    if failed:
+        print(f"{len(failed)} cells have no result: {'; '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def publish(
+    task: Task, file: results.ResultFile, options: argparse.Namespace, run: dict[str, Any]
+) -> None:
+    """Keeps the dictionary of a phase 1 beside the code."""
+    settings = task.settings
+    data = pipeline.data(settings.data)
+    facts = {
+        "dataset": data.name,
+        "imbalance_ratio": f"{data.imbalance_ratio:g}",
+        "preset": file.path.stem.split("_")[-2],
+        "seed": str(settings.phase1.seed),
+        "made_with": f"facog_lab {run['facog_lab']}, git {run['git']}, torch "
+        f"{run['versions']['torch']}, {run['gpu'] or run['processor']}",
+    }
+    given = pipeline.source(settings, options.device)
+    for path in published.write(given, DICTIONARIES, file.path.stem, facts):
+        print(f"kept {path.name}, {path.stat().st_size / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
