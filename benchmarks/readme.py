@@ -2,7 +2,8 @@
 
     python -m benchmarks.readme
 
-A table stands between ``<!-- results: NAME -->`` and ``<!-- end -->``; nothing else is touched.
+A table of the files ``results/NAME_seed*.json`` stands between ``<!-- results: NAME -->`` and
+``<!-- end -->``; nothing else is touched.
 """
 
 from __future__ import annotations
@@ -10,59 +11,83 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections import defaultdict
 from typing import Any
 
-from benchmarks.record import RESULTS
+from facog_lab import comparisons, results
+from facog_lab.comparisons import select
+from facog_lab.results import Row
 from facog_lab.store import project_root
 
 METHODS = {
     "phase1": "phase 1 alone",
     "facog": "**FACoG**",
+    "facog_attention": "FACoG-attention (ours)",
     "random_oversampling": "random oversampling (one real feature)",
     "uniform_weights": "uniform w (mean of n_s features)",
     "dirichlet_weights": "Dirichlet w",
+    "smote": "SMOTE",
+    "tailcalib": "TailCalib",
+    "ce_drw": "CE-DRW, head only",
+    "ldam_drw": "LDAM-DRW, head only",
+    "balanced_softmax": "Balanced Softmax, head only",
 }
+AGAINST = "random_oversampling"
 
 
 def table(name: str) -> str:
-    """A result file as a Markdown table: mean ± standard deviation over seeds, in percent."""
-    result = json.loads((RESULTS / f"{name}.json").read_text())
-    meta, rows = result["meta"], result["rows"]
+    """Result files as a Markdown table: mean ± standard deviation over seeds, in percent."""
+    paths = sorted(results.folder().glob(f"{name}_seed*.json"))
+    rows = [row for row in results.read(path.stem for path in paths) if row["variant"] == ""]
+    rows = [r for r in rows if r["level"] == "feature" or r["method"] == "phase1"]
     protocols = list(dict.fromkeys(row["protocol"] for row in rows))
-    of: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        of[row["method"], row["protocol"]].append(row)
+    full = select(rows, protocol="full")
+    tests = comparisons.summary(full, against=AGAINST)
     head = ["method"] + [f"{m}, {p}" for p in protocols for m in ("ACSA", "GM")]
-    head += ["tail 20%", "entropy of w"]
+    head += ["tail 20%", "ACSA gain (p)", "entropy of w"]
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
-    for method in dict.fromkeys(row["method"] for row in rows):
-        cells = [METHODS.get(method, method)]
+    there = {row["method"] for row in rows}
+    for method in [m for m in METHODS if m in there]:
+        cells = [METHODS[method]]
         for protocol in protocols:
-            cells += [spread(of[method, protocol], key) for key in ("acsa", "gm")]
-        first = of[method, protocols[0]]
-        entropies = [row["entropy"] for row in first if row["entropy"] is not None]
-        cells.append(spread(first, "tail20"))
+            own = select(rows, method=method, protocol=protocol)
+            cells += [spread(own, key) for key in ("acsa", "gm")]
+        own = select(full, method=method)
+        entropies = [row["entropy"] for row in own if row["entropy"] is not None]
+        level = "network" if method == "phase1" else "feature"
+        gain, p = tests.loc[(method, level, ""), ["gain", "p"]]
+        cells.append(spread(own, "tail20"))
+        cells.append(f"{gain:+.1f}" + (f" ({p:.3f})" if p == p else "") if gain == gain else "")
         cells.append(f"{statistics.mean(entropies):.2f}" if entropies else "")
         lines.append("| " + " | ".join(cells) + " |")
-    seeds = list(dict.fromkeys(row["seed"] for row in rows))
-    machine = meta["gpu"] if meta["device"] == "cuda" else f"{meta['threads']} threads of a CPU"
-    seconds = {m: statistics.mean(r["seconds"] for r in of[m, protocols[0]]) for m in METHODS}
-    over = f"Mean ± standard deviation over {len(seeds)} seeds, each with its own subset"
-    if len(seeds) == 1:
-        over = "One seed, so no spread"
-    note = f" ({meta['note']})" if meta["note"] else ""
-    lines.append("")
-    lines.append(
-        f"{over}; percent. "
-        f"{rows[0]['parameters']:,} parameters; phase 1 took {seconds['phase1']:.0f} s and FACoG "
-        f"{seconds['facog']:.0f} s on {machine}{note}, torch {meta['versions']['torch']}. "
-        f"`{meta['command']}`"
+    return "\n".join([*lines, "", _note(paths[0], full)])
+
+
+def _note(path: Any, rows: list[Row]) -> str:
+    """What a reader of a table has to know: seeds, machine, command."""
+    run = json.loads(path.read_text())["meta"]["runs"][-1]
+    seeds = len({row["seed"] for row in rows})
+    over = (
+        "One seed, so no spread" if seeds == 1 else f"Mean ± standard deviation over {seeds} seeds"
     )
-    return "\n".join(lines)
+    if rows[0]["dictionary"]:
+        over += " of phase 2, on the features of one phase 1"
+    elif seeds > 1:
+        over += ", each with its own subset and phase 1"
+    machine = run["gpu"] if run["device"] == "cuda" else f"{run['threads']} thread(s) of a CPU"
+    took = [
+        f"{name} took {statistics.median(seconds):.0f} s"
+        for name, method in (("phase 1", "phase1"), ("FACoG", "facog"))
+        if (seconds := [r["seconds"] for r in select(rows, method=method) if r["seconds"]])
+    ]
+    note = f" ({run['note']})" if run.get("note") else ""
+    return (
+        f"{over}; percent. Gain over random oversampling in points, p of the paired t-test. "
+        f"{rows[0]['parameters']:,} parameters; {' and '.join(took)} on {machine}{note}, torch "
+        f"{run['versions']['torch']}. `{run['command']}`"
+    )
 
 
-def spread(rows: list[dict[str, Any]], key: str) -> str:
+def spread(rows: list[Row], key: str) -> str:
     """Mean ± standard deviation of a score over rows, in percent."""
     values = [100 * row[key] for row in rows]
     deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""

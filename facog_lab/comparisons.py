@@ -56,7 +56,7 @@ def of_experiment(rows: Sequence[Row], settings: Settings, protocol: str = "full
     own = select(rows, dataset=name, preset=preset, protocol=protocol, dictionary=None)
     if data.profile != "exponential":
         return own
-    return [row for row in own if abs(row["imbalance_ratio"] - data.imbalance_ratio) < 0.01]
+    return select(own, imbalance_ratio=data.imbalance_ratio)
 
 
 def of_cells(rows: Sequence[Row], cells: Sequence[Cell]) -> list[Row]:

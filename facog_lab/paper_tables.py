@@ -17,14 +17,13 @@ import re
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from facog_lab import cells, pipeline, presets, published, results, store
+from facog_lab import cells, pipeline, presets, published, results
 from facog_lab.cells import Task
 from facog_lab.loop import TrainingError, pick_device
 
-DICTIONARIES = store.project_root() / "benchmarks" / "dictionaries"
 DATASETS = {"1": ["mnist", "fashion_mnist"], "2": ["cifar10", "cifar100"], "3": ["imagenet_lt"]}
 RATIOS = {"cifar10": [100.0, 50.0, 10.0], "cifar100": [100.0, 50.0, 10.0]}  # of Table 2
 
@@ -57,12 +56,13 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--device", default="auto", help="auto, cpu or cuda")
     add("--level", choices=["feature", "network"], help="only cells of this level")
     add("--methods", nargs="+", help="only these methods")
-    add(
-        "--dictionary", help=f"phase 2 on kept features: {', '.join(published.names(DICTIONARIES))}"
-    )
+    add("--dictionary", help="phase 2 on features that are kept in benchmarks/dictionaries")
     add("--publish", action="store_true", help="keep each phase 1 in benchmarks/dictionaries")
     add("--dry-run", action="store_true", help="list what is missing, and stop")
     options = parser.parse_args(arguments)
+    kept = published.names(published.FOLDER)
+    if options.dictionary not in (None, *kept):
+        parser.error(f"--dictionary {options.dictionary}: there are {', '.join(kept)}")
     if options.dictionary and (options.datasets or options.ratios or options.publish):
         parser.error("--dictionary stands in the place of --datasets, --ratios and --publish")
     return options
@@ -77,7 +77,7 @@ def jobs(options: argparse.Namespace) -> Iterator[Job]:
         if options.level is None or cell.level == options.level or cell == cells.PHASE1
         if not options.methods or cell.method in options.methods
     ]
-    given = published.read(DICTIONARIES, options.dictionary) if options.dictionary else None
+    given = published.read(published.FOLDER, options.dictionary) if options.dictionary else None
     if given is not None:
         chosen = [cell for cell in chosen if not cell.before_phase2]
     for seed in options.seeds:
@@ -99,7 +99,7 @@ def bases(
 ) -> Iterator[tuple[str, presets.Experiment, dict[str, Any]]]:
     """The name of the result file, the experiment and what rows say of it, of each data set."""
     if options.dictionary:
-        facts = published.read_facts(DICTIONARIES, options.dictionary)
+        facts = published.read_facts(published.FOLDER, options.dictionary)
         preset = facts.get("preset", "paper")
         base = presets.experiment(preset, data={"dataset": facts["dataset"]}, seed=seed)
         about = {"dataset": facts["dataset"], "imbalance_ratio": float(facts["imbalance_ratio"])}
@@ -116,20 +116,25 @@ def bases(
             preset = presets.resolved(options.preset, dataset)
             base = presets.experiment(preset, data=wanted, seed=seed)
             data = pipeline.data(base.data)
-            about = {"dataset": data.name, "imbalance_ratio": data.imbalance_ratio}
+            asked = base.data.imbalance_ratio if base.data.profile == "exponential" else None
+            about = {"dataset": data.name, "imbalance_ratio": asked or data.imbalance_ratio}
             about |= {"preset": preset, "seed": seed, "dictionary": None}
-            tail = "lt" if base.data.profile != "exponential" else f"lt_{data.imbalance_ratio:g}"
+            tail = f"lt_{asked:g}" if asked else "lt"
             stem = re.sub(r"\W+", "-", data.name).strip("-").removesuffix("_lt")
             yield f"{stem}_{tail}_{preset}", base, about
 
 
 class Clock:
-    """How long jobs take, from the rows that there are and from those made meanwhile."""
+    """How long jobs take, from the rows that there are and from those made meanwhile.
 
-    def __init__(self) -> None:
+    Args:
+        rows: those that there are.
+    """
+
+    def __init__(self, rows: Iterable[results.Row]) -> None:
         self._took: dict[tuple[Any, ...], list[float]] = {}
-        for row in results.read():
-            if row["seconds"] is not None and "variant" in row:
+        for row in rows:
+            if row["seconds"] is not None:
                 self.note(row, row["seconds"])
 
     def note(self, row: results.Row, seconds: float) -> None:
@@ -161,7 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parsed(arguments)
     everything = list(jobs(options))
     missing = [job for job in everything if not job.file.has(job.task.key())]
-    clock, failed = Clock(), []
+    clock, failed = Clock(results.read()), []
     print(f"{len(everything)} cells, {len(missing)} to run: {clock.left(missing)}", flush=True)
     command = "python -m benchmarks.paper_tables " + " ".join(arguments or sys.argv[1:])
     run = results.run_facts(command, str(pick_device(options.device)))
@@ -200,14 +205,14 @@ def publish(
     data = pipeline.data(settings.data)
     facts = {
         "dataset": data.name,
-        "imbalance_ratio": f"{data.imbalance_ratio:g}",
+        "imbalance_ratio": f"{settings.data.imbalance_ratio or data.imbalance_ratio:g}",
         "preset": file.path.stem.split("_")[-2],
         "seed": str(settings.phase1.seed),
         "made_with": f"facog_lab {run['facog_lab']}, git {run['git']}, torch "
         f"{run['versions']['torch']}, {run['gpu'] or run['processor']}",
     }
     given = pipeline.source(settings, options.device)
-    for path in published.write(given, DICTIONARIES, file.path.stem, facts):
+    for path in published.write(given, published.FOLDER, file.path.stem, facts):
         print(f"kept {path.name}, {path.stat().st_size / 2**20:.1f} MiB")
 
 

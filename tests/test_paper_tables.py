@@ -1,0 +1,204 @@
+import json
+
+import pytest
+
+from facog_lab import cells, paper, paper_tables, pipeline, presets, published, results
+from facog_lab.cells import Cell, Task
+from facog_lab.config import ConfigError
+from facog_lab.loop import TrainingError
+
+
+@pytest.fixture
+def folder(outputs, tmp_path, monkeypatch):
+    """A folder for results, and a preset of digits that takes a second."""
+    monkeypatch.setenv("FACOG_RESULTS", str(tmp_path / "results"))
+    phase1 = {**presets.STAGES["cpu"]["digits"][0], "epochs": 2, "warmup_epochs": 1}
+    monkeypatch.setitem(presets.STAGES["cpu"], "digits", (phase1, {"epochs": 2}))
+    return tmp_path / "results"
+
+
+def command(*more, methods=("phase1", "facog", "balanced_softmax")):
+    return ["--table", "1", "--datasets", "digits", "--methods", *methods, *more]
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def test_a_command_writes_a_file_a_seed_and_runs_nothing_twice(folder, monkeypatch, capsys):
+    assert paper_tables.main(command("--seeds", "0", "1", "--level", "feature")) == 0
+    names = ["digits_lt_20_cpu_seed0.json", "digits_lt_20_cpu_seed1.json"]
+    assert sorted(p.name for p in folder.iterdir()) == names
+    first = read(folder / names[0])
+    assert {(r["method"], r["level"], r["variant"]) for r in first["rows"]} == {
+        ("phase1", "network", ""),
+        ("facog", "feature", ""),
+        ("facog", "feature", "references=fixed"),
+        ("balanced_softmax", "feature", ""),
+    }
+    (run,) = first["meta"]["runs"]
+    assert run["command"].startswith("python -m benchmarks.paper_tables --table 1 --datasets")
+    assert {"date", "git", "versions", "processor", "threads", "device"} <= set(run)
+    assert all(row["run"] == 0 for row in first["rows"])
+    capsys.readouterr()
+
+    monkeypatch.setattr(cells, "measure", None)
+    assert paper_tables.main(command("--seeds", "0", "1", "--level", "feature")) == 0
+    assert "8 cells, 0 to run" in capsys.readouterr().out
+    assert read(folder / names[0]) == first
+
+
+def test_rows_are_what_the_package_scores(folder):
+    paper_tables.main(command())
+    settings = presets.experiment(data={"dataset": "digits", "split_seed": 0}, seed=0)
+    training = pipeline.phase2(settings, "cpu")
+    assert training.complete
+    rows = {(r["method"], r["level"], r["variant"]): r for r in results.read()}
+    assert rows["facog", "feature", ""]["acsa"] == round(training.loop.evaluate().acsa, 5)
+    network = rows["balanced_softmax", "network", ""]
+    assert network["key"] != rows["balanced_softmax", "feature", ""]["key"]
+    assert network["acsa"] != rows["balanced_softmax", "feature", ""]["acsa"]
+
+
+def test_a_cut_off_command_goes_on_and_changed_settings_are_run_again(folder, monkeypatch, capsys):
+    measure = cells.measure
+
+    def cut(task, about, device):
+        if task.cell.method == "balanced_softmax":
+            raise KeyboardInterrupt
+        return measure(task, about, device)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cells, "measure", cut)
+        with pytest.raises(KeyboardInterrupt):
+            paper_tables.main(command("--level", "feature"))
+    path = folder / "digits_lt_20_cpu_seed0.json"
+    assert len(read(path)["rows"]) == 3
+    paper_tables.main(command("--level", "feature"))
+    assert "4 cells, 1 to run" in capsys.readouterr().out
+    assert len(read(path)["rows"]) == 4
+
+    phase1, phase2 = presets.STAGES["cpu"]["digits"]
+    monkeypatch.setitem(presets.STAGES["cpu"], "digits", (phase1, phase2 | {"lr_classifier": 0.1}))
+    paper_tables.main(command("--level", "feature", methods=["facog"]))
+    rows = read(path)["rows"]
+    assert len(rows) == 4  # in the place of what they replace
+    assert len({row["key"] for row in rows}) == 4
+
+
+def test_a_cell_that_fails_stays_empty_and_the_others_are_run(folder, monkeypatch, capsys):
+    measure = cells.measure
+
+    def failing(task, about, device):
+        if task.cell.method == "facog":
+            raise TrainingError("phase 2, step 3: loss_d became NaN")
+        return measure(task, about, device)
+
+    monkeypatch.setattr(cells, "measure", failing)
+    assert paper_tables.main(command("--level", "feature")) == 1
+    said = capsys.readouterr()
+    assert "loss_d became NaN" in said.out
+    assert "2 cells have no result" in said.err
+    methods = {row["method"] for row in read(folder / "digits_lt_20_cpu_seed0.json")["rows"]}
+    assert methods == {"phase1", "balanced_softmax"}
+
+
+def test_on_kept_features_only_phase_2_is_run(folder, monkeypatch, tmp_path):
+    monkeypatch.setattr(published, "FOLDER", tmp_path / "kept")
+    paper_tables.main(command("--publish", methods=["phase1"]))
+    (name,) = published.names(published.FOLDER)
+    assert name == "digits_lt_20_cpu_seed0"
+    paper_tables.main(["--table", "1", "views", "--dictionary", name, "--seeds", "3", "--methods",
+                       "phase1", "random_oversampling", "ce"])  # fmt: skip
+    rows = results.read([f"on_{name}_seed3"])
+    assert {(r["method"], r["level"], r["variant"]) for r in rows} == {
+        ("phase1", "network", ""),
+        ("random_oversampling", "feature", ""),
+        ("ce", "feature", ""),
+    }
+    assert {row["dictionary"] for row in rows} == {name}
+
+
+def test_the_clock_knows_what_it_has_seen():
+    def row(method, seconds, seed=0):
+        about = {"dataset": "a", "imbalance_ratio": 1.0, "preset": "cpu"}
+        return about | {"level": "feature", "method": method, "variant": "", "seconds": seconds}
+
+    def job(method):
+        about = {"dataset": "a", "imbalance_ratio": 1.0, "preset": "cpu"}
+        return paper_tables.Job(Task(Cell(method), None), None, about)
+
+    clock = paper_tables.Clock([row("facog", 100.0), row("facog", 140.0), row("smote", 10.0)])
+    assert clock.left([job("facog")]) == "about 2 min left"
+    assert clock.left([job("smote")]) == "about 10 s left"
+    assert clock.left([job("gamo")]) == "about 2 min left"  # the median of the level: 100
+    assert "1 of a kind not yet timed" in paper_tables.Clock([]).left([job("gamo")])
+
+
+@pytest.mark.parametrize("name", cells.TABLES)
+def test_every_cell_of_every_table_has_settings_of_its_own(name, outputs):
+    base = presets.experiment("cpu", data={"dataset": "digits"})
+    tasks = [Task(cell, base) for cell in cells.TABLES[name]]
+    for task in tasks:
+        cells.check(task)
+    if name != "5":  # digits have no AutoAugment to leave out, only the keys differ
+        assert len({task.key() for task in tasks}) == len(tasks)
+    assert len(set(cells.TABLES[name])) == len(tasks)
+
+
+def test_the_variants_of_tables_4_and_5_are_those_of_the_paper():
+    for table in ("4", "5"):
+        ours = {(c.method, c.level, c.variant) for c in cells.TABLES[table]}
+        theirs = {(r["method"], r["level"], r["variant"]) for r in paper.rows(table)}
+        assert theirs <= ours
+
+
+def test_every_method_of_the_papers_tables_is_run_or_said_to_be_missing():
+    ours = {(c.method, c.level) for c in cells.TABLES["2"]}
+    for table in ("1", "2", "3"):
+        for row in paper.rows(table):
+            assert (row["method"], row["level"]) in ours or row["method"] in paper.NOT_BUILT
+    assert not {method for method, _ in ours} & set(paper.NOT_BUILT)
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (Cell("smoke"), "no feature method named 'smoke'. Did you mean 'smote'"),
+        (Cell("smote", "network"), "network method named 'smote'"),
+    ],
+)
+def test_a_method_that_its_level_does_not_have(cell, message, outputs):
+    base = presets.experiment(data={"dataset": "digits"})
+    with pytest.raises(ConfigError, match=message):
+        cells.check(Task(cell, base))
+
+
+def test_options_that_do_not_go_together(capsys):
+    for arguments, message in (
+        (["--dictionary", "nothing"], "--dictionary nothing: there are cifar100_lt_100_seed0"),
+        (["--dictionary", "cifar100_lt_100_seed0", "--ratios", "10"], "in the place of"),
+    ):
+        with pytest.raises(SystemExit):
+            paper_tables.parsed(["--table", "1", *arguments])
+        assert message in capsys.readouterr().err
+
+
+def test_the_papers_figures_that_the_notes_repeat():
+    def figure(table, method, **wanted):
+        (row,) = (
+            r
+            for r in paper.rows(table)
+            if r["method"] == method and wanted.items() <= r.items() and "=" not in r["variant"]
+        )
+        return row
+
+    assert figure("1", "facog", dataset="mnist")["gm"] == 0.95
+    assert figure("1", "facog", dataset="fashion_mnist")["acsa"] == 0.83
+    for ratio, c10, c100 in ((100.0, 83.90, 51.34), (50.0, 87.86, 56.64), (10.0, 92.22, 68.11)):
+        wanted = {"imbalance_ratio": ratio}
+        assert figure("2", "facog", dataset="cifar10", **wanted)["top1"] == c10 / 100
+        assert figure("2", "facog", dataset="cifar100", **wanted)["top1"] == c100 / 100
+    assert figure("3", "facog")["few"] == 0.389
+    assert figure("4", "phase1", imbalance_ratio=50.0)["top1"] == 0.53
+    assert not [r for r in paper.rows("1") if r["method"] == "dos" and r["dataset"] == "mnist"]
