@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from facog_lab import cells, pipeline, presets, published, results
 from facog_lab.cells import Task
+from facog_lab.config import Device
 from facog_lab.loop import TrainingError, pick_device
 
 DATASETS = {"1": ["mnist", "fashion_mnist"], "2": ["cifar10", "cifar100"], "3": ["imagenet_lt"]}
@@ -191,27 +192,26 @@ def main(arguments: list[str] | None = None) -> int:
             flush=True,
         )
         if options.publish and cell == cells.PHASE1:
-            publish(task, file, options, run)
+            publish(task, file, about, options.device, run)
     if failed:
         print(f"{len(failed)} cells have no result: {'; '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 
 def publish(
-    task: Task, file: results.ResultFile, options: argparse.Namespace, run: dict[str, Any]
+    task: Task,
+    file: results.ResultFile,
+    about: dict[str, Any],
+    device: Device,
+    run: dict[str, Any],
 ) -> None:
     """Keeps the dictionary of a phase 1 beside the code."""
-    settings = task.settings
-    data = pipeline.data(settings.data)
     facts = {
-        "dataset": data.name,
-        "imbalance_ratio": f"{settings.data.imbalance_ratio or data.imbalance_ratio:g}",
-        "preset": file.path.stem.split("_")[-2],
-        "seed": str(settings.phase1.seed),
+        **{name: str(about[name]) for name in ("dataset", "imbalance_ratio", "preset", "seed")},
         "made_with": f"facog_lab {run['facog_lab']}, git {run['git']}, torch "
         f"{run['versions']['torch']}, {run['gpu'] or run['processor']}",
     }
-    given = pipeline.source(settings, options.device)
+    given = pipeline.source(task.settings, device)
     for path in published.write(given, published.FOLDER, file.path.stem, facts):
         print(f"kept {path.name}, {path.stat().st_size / 2**20:.1f} MiB")
 

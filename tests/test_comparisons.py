@@ -1,0 +1,163 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from facog_lab import cells, comparisons, paper, result_figures
+from facog_lab.cells import Cell
+
+SEEDS = range(5)
+NULL = [0.80, 0.82, 0.81, 0.79, 0.83]
+BETTER = [0.81, 0.83, 0.83, 0.80, 0.84]
+
+
+def row(method, seed, acsa, level="feature", variant="", **more):
+    known = {"dataset": "mnist", "imbalance_ratio": 100.0, "preset": "cpu", "protocol": "full"}
+    scores = {"acsa": acsa, "gm": acsa - 0.01, "top1": acsa, "few": None, "seconds": 2.0 + seed}
+    more = {"dictionary": None, "per_class": [acsa, acsa], **more}
+    return (
+        known | scores | {"method": method, "level": level, "variant": variant, "seed": seed} | more
+    )
+
+
+@pytest.fixture
+def rows():
+    made = [row("random_oversampling", s, a) for s, a in zip(SEEDS, NULL, strict=True)]
+    made += [row("facog", s, a) for s, a in zip(SEEDS, BETTER, strict=True)]
+    made += [row("smote", s, 0.7) for s in (0, 1)]
+    made += [row("ce", 0, 0.6, "network"), row("facog", 0, 0.5, variant="n_s=10")]
+    return made
+
+
+def test_means_deviations_ranks_and_the_paired_test(rows):
+    table = comparisons.summary(rows)
+    line = table.loc["facog", "feature", ""]
+    assert line["seeds"] == 5
+    assert line["mean"] == pytest.approx(100 * np.mean(BETTER))
+    assert line["sd"] == pytest.approx(100 * np.std(BETTER, ddof=1))
+    difference = np.subtract(BETTER, NULL)
+    assert line["gain"] == pytest.approx(100 * difference.mean())
+    # Student's t by hand; p by integrating the density of t with 4 degrees of freedom
+    t = difference.mean() / (difference.std(ddof=1) / math.sqrt(5))
+    grid = np.linspace(t, 400, 2_000_000)
+    density = 0.375 * (1 + grid**2 / 4) ** -2.5
+    assert line["p"] == pytest.approx(2 * np.trapezoid(density, grid), rel=1e-4)
+    assert table["rank"].to_dict() == {
+        ("facog", "feature", ""): 1,
+        ("random_oversampling", "feature", ""): 2,
+        ("smote", "feature", ""): 3,
+        ("ce", "network", ""): 4,
+        ("facog", "feature", "n_s=10"): 5,
+    }
+    assert list(table["mean"]) == sorted(table["mean"], reverse=True)
+
+
+def test_what_cannot_be_tested_or_was_not_run_stays_empty(rows):
+    of_paper = comparisons.select(paper.rows("1"), dataset="mnist")
+    table = comparisons.summary(rows, of_paper=of_paper, not_built=["oltr"])
+    assert math.isnan(table.loc[("random_oversampling", "feature", ""), "gain"])
+    assert math.isnan(table.loc[("ce", "network", ""), "p"])  # one seed
+    assert table.loc[("smote", "feature", ""), "gain"] == pytest.approx(-11)  # the two seeds shared
+    assert table.loc[("facog", "feature", ""), "paper"] == pytest.approx(95)
+    for method, level in (("gamo", "feature"), ("oltr", "network")):
+        line = table.loc[method, level, ""]
+        assert line["seeds"] == 0
+        assert math.isnan(line["mean"])
+    assert comparisons.summary([]).empty
+    few = comparisons.summary(rows, score="few")  # MNIST-LT has no class of fewer than 20
+    assert few.empty
+
+
+def test_the_order_of_rows_does_not_matter(rows):
+    expected = comparisons.summary(rows)
+    for mixed in itertools.islice(itertools.permutations(rows), 50, 300, 100):
+        assert comparisons.summary(list(mixed)).equals(expected)
+
+
+def test_a_shown_table_has_words_and_no_nan(rows):
+    table = comparisons.summary(rows, of_paper=comparisons.select(paper.rows("1"), dataset="mnist"))
+    text = comparisons.shown(table).to_html()
+    assert "nan" not in text.lower()
+    for word in ("FACoG", "Random oversampling", "82.2 ± 1.6", "+1.20", "95.0", "n_s=10"):
+        assert word in text
+
+
+def test_the_papers_table_with_ours_beside_it(rows):
+    table = comparisons.beside_paper(rows, "1")
+    assert table.loc[("facog", "feature", ""), ("mnist", "acsa", "paper")] == "95.0"
+    assert table.loc[("facog", "feature", ""), ("mnist", "acsa", "ours")] == "82.2 ± 1.6 (5)"
+    assert table.loc[("ce", "network", ""), ("mnist", "acsa", "ours")] == "60.0 (1)"
+    assert table.loc[("facog", "feature", ""), ("fashion_mnist", "acsa", "ours")] == ""
+    assert "nan" not in comparisons.styled(table).to_html().lower()
+    at_100 = comparisons.beside_paper(
+        [row("facog", 0, 0.5, dataset="cifar100"), row("facog", 0, 0.4, dataset="cifar100",
+                                                       imbalance_ratio=50.0)], "2"
+    )  # fmt: skip
+    line = at_100.loc["facog", "feature", ""]
+    assert line["cifar100 at 100", "top1", "ours"] == "50.0 (1)"
+    assert line["cifar100 at 50", "top1", "ours"] == "40.0 (1)"
+    assert line["cifar100 at 10", "top1", "ours"] == ""
+    for table in ("3", "4", "5"):
+        assert (comparisons.beside_paper(rows, table).filter(like="ours") == "").all().all()
+
+
+def test_rows_of_cells_and_of_one_changed_setting(rows):
+    chosen = comparisons.of_cells(rows, [Cell("smote"), Cell("facog")])
+    assert {r["method"] for r in chosen} == {"smote", "facog"}
+    assert all(r["variant"] == "" for r in chosen)
+    own = comparisons.with_change(rows, "n_s", 5)
+    assert {(r["variant"], r["n_s"]) for r in own} == {("", 5), ("n_s=10", 10)}
+    other = [row("facog", 0, 0.5, variant="lambda_adv=0.0")]
+    assert comparisons.with_change(other, "n_s", 5) == []
+
+
+def test_the_mean_recall_of_each_class(rows):
+    assert comparisons.mean_recall(rows, "facog") == pytest.approx([np.mean(BETTER)] * 2)
+    assert np.isnan(comparisons.mean_recall(rows, "gamo")).all()
+
+
+def test_a_ranking_shows_every_method_and_the_paper(rows):
+    of_paper = comparisons.select(paper.rows("1"), dataset="mnist")
+    table = comparisons.summary(rows, of_paper=of_paper)
+    figure = result_figures.ranking(table, "title", line="random_oversampling")
+    features, networks, papers = figure.data
+    assert dict(zip(features.y, features.x, strict=True))["FACoG"] == pytest.approx(82.2)
+    assert next(iter(features.error_x.array)) == pytest.approx(100 * np.std(BETTER, ddof=1))
+    assert list(networks.y) == ["cross-entropy (network)"]
+    assert dict(zip(papers.y, papers.x, strict=True))["FACoG"] == 95
+    assert figure.layout.shapes[0].x0 == pytest.approx(100 * np.mean(NULL))
+    assert figure.layout.yaxis.categoryarray[-1] == "FACoG"  # above
+    empty = result_figures.ranking(comparisons.summary([]), "nothing")
+    assert "not run" in empty.layout.title.subtitle.text
+
+
+def test_gains_show_every_seed_and_who_is_sure(rows):
+    table = comparisons.summary(rows)
+    figure = result_figures.gains(rows, table, "title", "random_oversampling")
+    by_name = {trace.y[0]: trace for trace in figure.data[:-1]}
+    assert list(by_name["FACoG"].x) == pytest.approx(100 * np.subtract(BETTER, NULL))
+    assert by_name["FACoG"].marker.color == result_figures.BLUE
+    assert by_name["cross-entropy (network)"].marker.color == result_figures.INK  # one seed
+    said = [note.text for note in figure.layout.annotations]
+    assert any(text.startswith("p 0.0") for text in said)
+
+
+def test_score_and_time_over_n_s(rows):
+    figure = result_figures.over_n_s(comparisons.with_change(rows, "n_s", 5), "title")
+    scores, seconds = figure.data
+    assert list(scores.x) == [5, 10]
+    assert list(scores.y) == pytest.approx([82.2, 50])
+    assert list(seconds.y) == pytest.approx([4, 2])
+
+
+def test_names_that_a_file_brings_are_text():
+    table = comparisons.summary([row("<b>x</b>", 0, 0.5), row("<b>x</b>", 1, 0.5)])
+    figure = result_figures.ranking(table, "title")
+    assert "<b>x" not in str(figure.data[0].y)
+    assert "<b>x" not in comparisons.shown(table).to_html()
+
+
+def test_cells_have_the_names_that_tables_use():
+    for cell in cells.TABLES["fig5"]:
+        assert cell.variant in ("", f"n_s={dict(cell.changes).get('phase2.n_s')}")
