@@ -81,10 +81,13 @@ def with_change(rows: Sequence[Row], name: str, usual: Any) -> list[Row]:
     return found
 
 
-def mean_recall(rows: Sequence[Row], method: str) -> NDArray[np.float64]:
-    """(C,) recall of each class under a method without changes, mean over seeds."""
-    own = [row["per_class"] for row in select(rows, method=method, variant="")]
-    return np.mean(own, axis=0) if own else np.full(1, np.nan)
+def mean_recall(rows: Sequence[Row], methods: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """(C,) recall of each class, mean over seeds, of those methods that have rows."""
+    found = {}
+    for method in methods:
+        if own := [row["per_class"] for row in select(rows, method=method, variant="")]:
+            found[method] = np.mean(own, axis=0)
+    return found
 
 
 def summary(

@@ -119,7 +119,11 @@ def over_n_s(rows: Sequence[Row], title: str, score: str = "acsa") -> go.Figure:
         score: what is shown.
     """
     figure = blank(title, "mean ± standard deviation over seeds", legend=theme.ABOVE)
-    frame = pd.DataFrame(rows).groupby("n_s")[[score, "seconds"]].agg(["mean", "std"])
+    frame = (
+        pd.DataFrame(rows, columns=["n_s", score, "seconds"])
+        .groupby("n_s")[[score, "seconds"]]
+        .agg(["mean", "std"])
+    )
     for column, colour, axis, scale in ((score, BLUE, "y", 100), ("seconds", ORANGE, "y2", 1)):
         part = scale * frame[column]
         figure.add_scatter(
