@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY = PASSIVE
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: .venv/installed ## notebooks 00 to 04 headless on digits, pages in outputs/index.html
+demo: .venv/installed ## notebooks 00 to 06 headless, pages in outputs/index.html
 	$(BIN)/python -m facog_lab.demo
 
 test: .venv/installed ## all tests; ARGS="-k losses" chooses some

@@ -1,4 +1,4 @@
-"""The whole method on the embedded data set: notebooks 00 to 04, executed, as pages to read.
+"""The whole method on the embedded data set: notebooks 00 to 06, executed, as pages to read.
 
     python -m facog_lab.demo
 
@@ -34,7 +34,7 @@ from plotly.offline import get_plotlyjs
 
 from facog_lab.store import outputs_root, project_root
 
-NOTEBOOKS = "0[0-4]_*.ipynb"
+NOTEBOOKS = "0[0-6]_*.ipynb"
 KERNEL = "python3"
 PLOTLY = "application/vnd.plotly.v1+json"
 # nbconvert's page without what it would load from other hosts.

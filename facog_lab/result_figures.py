@@ -119,13 +119,10 @@ def over_n_s(rows: Sequence[Row], title: str, score: str = "acsa") -> go.Figure:
         score: what is shown.
     """
     figure = blank(title, "mean ± standard deviation over seeds", legend=theme.ABOVE)
-    frame = (
-        pd.DataFrame(rows, columns=["n_s", score, "seconds"])
-        .groupby("n_s")[[score, "seconds"]]
-        .agg(["mean", "std"])
-    )
+    frame = pd.DataFrame(rows, columns=["n_s", score, "seconds"])
+    spread = frame.groupby("n_s").agg(["mean", "std"])
     for column, colour, axis, scale in ((score, BLUE, "y", 100), ("seconds", ORANGE, "y2", 1)):
-        part = scale * frame[column]
+        part = scale * spread[column]
         figure.add_scatter(
             x=part.index, y=part["mean"], yaxis=axis, mode="lines+markers",
             name=label(column) if scale == 100 else "time of phase 2",
@@ -133,7 +130,7 @@ def over_n_s(rows: Sequence[Row], title: str, score: str = "acsa") -> go.Figure:
             error_y={"array": part["std"].fillna(0), "thickness": 1.5},
             hovertemplate="%{y:.2f}<extra></extra>",
         )  # fmt: skip
-    figure.update_xaxes(title_text="features mixed into one, n_s", tickvals=list(frame.index))
+    figure.update_xaxes(title_text="features mixed into one, n_s", tickvals=list(spread.index))
     figure.update_yaxes(title_text=f"{label(score)}, percent")
     seconds = {
         "title": {"text": "seconds"},

@@ -1,9 +1,10 @@
-"""The five notebooks in JupyterLab, as a person opens and runs them."""
+"""The notebooks in JupyterLab, as a person opens and runs them."""
 
 import pytest
 from lab import PLOTLY
 
-STEMS = ("00_lt_datasets", "01_phase1", "02_dictionary", "03_phase2", "04_embeddings")
+STEMS = ("00_lt_datasets", "01_phase1", "02_dictionary", "03_phase2", "04_embeddings",
+         "05_ablations", "06_benchmark")  # fmt: skip
 MOST_BYTES = 1_000_000  # of a notebook that is saved with its widgets
 
 

@@ -1,4 +1,4 @@
-"""The five notebooks, executed on digits as a person would: papermill on the command line."""
+"""The notebooks, executed as a person would: papermill on the command line."""
 
 import ast
 import json
@@ -17,7 +17,7 @@ from facog_lab import embedding, parameters, pipeline, presets, steering
 from facog_lab.figures import class_colours
 
 ROOT = Path(__file__).parents[2]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("0[0-4]_*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("0[0-6]_*.ipynb"))
 PLOTLY = "application/vnd.plotly.v1+json"
 
 
