@@ -39,7 +39,13 @@ def name_of(key: tuple[str, str, str]) -> str:
     """A line's name: the method, what was changed, and whether the whole network was trained."""
     method, level, variant = key
     own = level == "network" and method != "phase1"
-    return label(method) + (f", {as_text(variant)}" if variant else "") + (" (network)" * own)
+    return label(method) + (f", {changes(variant)}" if variant else "") + (" (network)" * own)
+
+
+def changes(variant: str) -> str:
+    """A variant with readable names: "λ_adv = 0.0"."""
+    parts = (change.partition("=") for change in variant.split(", ") if change)
+    return ", ".join(f"{label(name)} = {as_text(value)}" for name, _, value in parts)
 
 
 def select(rows: Sequence[Row], **wanted: Any) -> list[Row]:
@@ -146,6 +152,7 @@ def shown(table: pd.DataFrame) -> Any:
     named = table.reset_index()
     built = ~named["method"].isin(paper.NOT_BUILT)
     named["method"] = [label(name) for name in named["method"]]
+    named["variant"] = [changes(variant) for variant in named["variant"]]
     named["level"] = named["level"].where(built, "not built")
     named["mean ± sd"] = [
         f"{mean:.1f}" + (f" ± {sd:.1f}" if sd == sd else "") if n else ""
@@ -168,13 +175,14 @@ def beside_paper(rows: Sequence[Row], table: str) -> pd.DataFrame:
 
     Returns:
         One line a method; columns by data set, score, and "paper" or "ours", as texts in percent:
-        "42.8 ± 0.4 (3)" is mean, standard deviation and seeds. What was not run is empty.
+        "42.8 ± 0.4 (3)" is mean, standard deviation and seeds. What was not run is empty, what
+        nobody has built says so.
     """
     cells: dict[tuple[str, str, str], dict[tuple[str, str, str], str]] = {}
     for line in paper.rows(table):
         key = (line["method"], line["level"], line["variant"])
         ratio = line["imbalance_ratio"]
-        data = f"{line['dataset']}" + (f" at {ratio:g}" if table not in "13" else "")
+        data = label(line["dataset"]) + (f" at {ratio:g}" if table not in "13" else "")
         own = select(
             rows, dataset=line["dataset"], dictionary=None, **dict(zip(KEY, key, strict=True))
         )
@@ -189,7 +197,8 @@ def beside_paper(rows: Sequence[Row], table: str) -> pd.DataFrame:
             spread = f" ± {scores.std():.1f} ({len(scores)})" if len(scores) > 1 else " (1)"
             place = cells.setdefault(key, {})
             place[data, score, "paper"] = f"{100 * line[score]:.1f}"
-            place[data, score, "ours"] = f"{scores.mean():.1f}{spread}" if len(scores) else ""
+            missing = "not built" if line["method"] in paper.NOT_BUILT else ""
+            place[data, score, "ours"] = f"{scores.mean():.1f}{spread}" if len(scores) else missing
     return pd.DataFrame.from_dict(cells, orient="index")
 
 

@@ -52,6 +52,8 @@ LABELS = {
     "tau_norm": "τ-norm", "lws": "LWS", "crt": "cRT", "linear": "New linear layer",
     "hybrid_sc": "Hybrid-SC", "kcl": "KCL", "tsc": "TSC", "bcl": "BCL", "m2m_ldam": "M2m-LDAM",
     "ldam_safa": "LDAM + SAFA", "ride_cmo": "RIDE + CMO", "oltr": "OLTR", "ride": "RIDE",
+    "mnist": "MNIST-LT", "fashion_mnist": "Fashion-MNIST-LT", "cifar10": "CIFAR-10-LT",
+    "cifar100": "CIFAR-100-LT", "imagenet_lt": "ImageNet-LT",
     "loss_fool": "G, against the classifier", "loss_recycle": "SAFA, recycling",
     "loss_contrast": "SAFA, contrast", "loss_seek": "SAFA, mode seeking",
     "loss_keep": "SAFA, class kept", "added": "added to the mix, share of length",
