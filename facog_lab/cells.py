@@ -62,10 +62,15 @@ class Cell(NamedTuple):
 PHASE1 = Cell("phase1", "network")
 
 
+# With Balanced Softmax's prior on the mixed batches: does it add to what they generate?
+_PRIOR = ("random_oversampling", "facog", "facog_attention", "tailcalib")
+
+
 def _comparison() -> list[Cell]:
     """Every method of Tables 1 to 3 that is built, features first."""
     cells = [PHASE1, *(Cell(name) for name in OVERSAMPLERS)]
     cells.append(Cell("facog", changes=(("phase2.references", "fixed"),)))
+    cells += _each("phase2.logit_prior", ("seen",), _PRIOR)
     cells += [Cell(name) for name in HEADS]
     return cells + [Cell(name, "network") for name in rivals.NETWORKS]
 

@@ -7,9 +7,16 @@ import hashlib
 import json
 import types
 import typing
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 from pydantic.fields import FieldInfo
 
 # "auto" means CUDA where there is one. Not part of any config: a device changes the speed of a
@@ -35,6 +42,10 @@ class Config(BaseModel):
         ConfigError: naming the field, its value, what is allowed, and the nearest known name.
     """
 
+    # Fields that came after runs had been recorded: at their defaults they are not written down, so
+    # that those runs keep their keys.
+    LATER: ClassVar[tuple[str, ...]] = ()
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def __init__(self, **values: Any) -> None:
@@ -49,6 +60,15 @@ class Config(BaseModel):
         if isinstance(value, bool) and bool not in _kinds(cls.model_fields[info.field_name]):
             raise ValueError("a boolean")
         return value
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in dump(self).items()
+            if name not in self.LATER or value != fields[name].default
+        }
 
     def replace(self, **changes: Any) -> typing.Self:
         """The same settings with some changed, checked again."""

@@ -6,13 +6,11 @@ Or from a rival's objective; everything else stays the same.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import (
     Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
     model_validator,
 )
 from torch import Tensor, nn
@@ -28,12 +26,10 @@ from facog_lab.rebalanced_losses import LossConfig
 Recipe = Literal["clean", "crop", "crop_flip", "standard", "autoaugment_cutout", "imagenet"]
 
 
-# Fields that came after runs had been recorded: at their defaults they are no part of a run's key.
-LATER = ("objective", "focal_gamma", "lade_alpha", "lade_lambda")
-
-
 class Phase1Config(LossConfig):
     """Settings of phase 1; the defaults are the paper's for CIFAR."""
+
+    LATER = ("objective", "focal_gamma", "lade_alpha", "lade_lambda")
 
     architecture: Literal["small", "resnet32", "resnet34", "resnext50"] = Field(
         "resnet32", description="the backbone"
@@ -80,15 +76,6 @@ class Phase1Config(LossConfig):
                 "its own widths; leave width at 1 and feature_dim at None, or take resnet32."
             )
         return self
-
-    @model_serializer(mode="wrap")
-    def _as_before_the_rivals(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields = type(self).model_fields
-        return {
-            name: value
-            for name, value in dump(self).items()
-            if name not in LATER or value != fields[name].default
-        }
 
     @property
     def embedding_dim(self) -> int | None:

@@ -25,6 +25,8 @@ SCORED = ("acsa", "gm", "tail20", "tail20_gm")  # what the history has of every 
 class Phase2Config(Controls):
     """Settings of phase 2; the defaults are the paper's. Controls may change while it runs."""
 
+    LATER = ("logit_prior",)
+
     references: Literal["fresh", "fixed"] = Field(
         "fresh", description="n_s features drawn for every sample, or one set per class"
     )
@@ -40,6 +42,11 @@ class Phase2Config(Controls):
     )
     classifier_batches: Literal["mixed", "literal"] = Field(
         "mixed", description="generated and real features, or generated alone"
+    )
+    logit_prior: Literal["none", "seen"] = Field(
+        "none",
+        description="seen: in training, the log of how often the classifier sees each class is "
+        "added to its logits, as in Balanced Softmax",
     )
     epochs: int = Field(40, ge=1, le=10_000, description="passes over as many real features")
     batch_size: int = Field(128, ge=2, le=65_536, description="of G, D and the classifier each")
@@ -176,7 +183,18 @@ class Phase2:
         if self.config.classifier_batches == "mixed":
             features = torch.cat([features, self.dictionary.features[real]])
             labels = torch.cat([labels, self.dictionary.labels[real]])
-        return F.cross_entropy(self.classifier(features), labels), generated
+        logits = self.classifier(features)
+        if self.config.logit_prior == "seen":
+            logits = logits + self.seen(controls).log().to(logits.dtype)
+        return F.cross_entropy(logits, labels), generated
+
+    def seen(self, controls: Controls) -> Tensor:
+        """(C,) float64, how often the classifier sees each class, generated or real; sums to 1."""
+        generated = self.probabilities(controls.label_selection)
+        if self.config.classifier_batches == "literal":
+            return generated
+        rows = self.dictionary.starts.diff().double()
+        return (generated + rows / rows.sum()) / 2
 
     @property
     def oversampler(self) -> Oversampler:

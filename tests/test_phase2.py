@@ -188,3 +188,41 @@ def test_a_resumed_loop_goes_on_with_every_oversampler_that_learned():
     assert [value is not None for value in table["added"]] == [
         name in ("facog_attention", "safa", "tailcalib") for name in names
     ]
+
+
+@pytest.mark.parametrize("batches", ["mixed", "literal"])
+def test_the_seen_prior_is_how_often_the_classifier_sees_each_class(batches):
+    made = loop(
+        logit_prior="seen", classifier_batches=batches, batch_size=1000, epochs=100,
+        oversampler="random_oversampling",
+    )  # fmt: skip
+    seen = []
+
+    def counting(logits, labels):
+        seen.append(torch.bincount(labels, minlength=made.dictionary.num_classes))
+        return cross_entropy(logits, labels)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phase2.F, "cross_entropy", counting)
+        for _ in range(20):
+            next(made)
+    counted = torch.stack(seen).sum(0).double()
+    expected = made.seen(made.controls)
+    assert expected.sum().item() == pytest.approx(1)
+    assert torch.allclose(counted / counted.sum(), expected, atol=0.01)
+
+
+def test_the_seen_prior_is_added_in_training_alone():
+    plain, shifted = (loop(logit_prior=prior, oversampler="smote") for prior in ("none", "seen"))
+    assert plain.evaluate() == shifted.evaluate()
+    loss, _ = shifted.classifier_loss(shifted.controls, draws.generator("cpu", 0, "test"))
+    with torch.no_grad():  # the same as a classifier whose last bias is larger by the log prior
+        plain.classifier[-1].bias += shifted.seen(shifted.controls).log().float()
+    expected, _ = plain.classifier_loss(plain.controls, draws.generator("cpu", 0, "test"))
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_a_class_that_is_never_seen_does_no_harm():
+    """Under "literal" and "gamo" the head class has probability 0, whose log is minus infinity."""
+    for step in loop(logit_prior="seen", classifier_batches="literal"):
+        assert all(math.isfinite(value) for value in step.figures.values())
