@@ -64,13 +64,15 @@ PHASE1 = Cell("phase1", "network")
 
 # With Balanced Softmax's prior on the mixed batches: does it add to what they generate?
 _PRIOR = ("random_oversampling", "facog", "facog_attention", "tailcalib")
+_SEEN = ("phase2.logit_prior", "seen")
+_PRIORS = ((_SEEN,), (("phase2.label_selection", "as_found"), _SEEN))
 
 
 def _comparison() -> list[Cell]:
     """Every method of Tables 1 to 3 that is built, features first."""
     cells = [PHASE1, *(Cell(name) for name in OVERSAMPLERS)]
     cells.append(Cell("facog", changes=(("phase2.references", "fixed"),)))
-    cells += _each("phase2.logit_prior", ("seen",), _PRIOR)
+    cells += [Cell(method, changes=changes) for changes in _PRIORS for method in _PRIOR]
     cells += [Cell(name) for name in HEADS]
     return cells + [Cell(name, "network") for name in rivals.NETWORKS]
 
@@ -100,7 +102,8 @@ TABLES: dict[str, list[Cell]] = {
     "fig5": [PHASE1, *_each("phase2.n_s", (1, 2, 3, 4, 6, 8, 10, 15, 20), ("facog",)),
              Cell("facog")],
     "selection": [PHASE1, *(Cell(m) for m in _FEW),
-                  *_each("phase2.label_selection", ("inverse", "uniform"), _FEW)],
+                  *_each("phase2.label_selection", ("inverse", "uniform", "as_found"),
+                         _FEW)],
     "batches": [PHASE1, *(Cell(m) for m in _FEW[::2]),
                 *_each("phase2.classifier_batches", ("literal",), _FEW[::2])],
     "views": [PHASE1, *(Cell(m) for m in _FEW[::2]),

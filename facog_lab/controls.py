@@ -26,7 +26,7 @@ OversamplerName = Literal[
     "safa",
     "tailcalib",
 ]
-LabelSelection = Literal["gamo", "inverse", "uniform"]
+LabelSelection = Literal["gamo", "inverse", "uniform", "as_found"]
 Trained = Literal["all", "d_and_g", "d", "g", "classifier"]
 PARTS: dict[Trained, tuple[str, ...]] = {
     "all": ("d", "g", "classifier"),
@@ -50,7 +50,7 @@ class Controls(Config):
     oversampler: OversamplerName = Field("facog", description="what makes the features")
     label_selection: LabelSelection = Field(
         "gamo", description="classes of generated features for the classifier: N_max - N_c, "
-        "1/N_c or uniform"
+        "1/N_c, uniform or as found, N_c"
     )  # fmt: skip
     trains: Trained = Field(
         "all", description="what a step changes; the other losses are measured all the same"

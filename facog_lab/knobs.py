@@ -31,6 +31,7 @@ CHOICES: dict[str, Mapping[str, str]] = {
         "gamo": "GAMO: N_max - N_c",
         "inverse": "1/N_c",
         "uniform": "all classes alike",
+        "as_found": "as found: N_c",
     },
     "trains": {
         "all": "D, G and classifier",

@@ -62,7 +62,7 @@ def label_probabilities(class_counts: Tensor, selection: LabelSelection) -> Tens
     Args:
         class_counts: (C,) training images of each class.
         selection: "gamo" is p_c ∝ N_max - N_c (Mullick et al. 2019; the head class gets none),
-            "inverse" is ∝ 1/N_c, "uniform" is 1/C.
+            "inverse" is ∝ 1/N_c, "uniform" is 1/C, "as_found" is ∝ N_c.
 
     Returns:
         (C,) float64, summing to 1.
@@ -79,7 +79,8 @@ def label_probabilities(class_counts: Tensor, selection: LabelSelection) -> Tens
                 "'gamo' chooses none of them: set it to 'uniform'."
             )
     else:
-        weights = 1 / counts if selection == "inverse" else torch.ones_like(counts)
+        power = {"inverse": -1, "uniform": 0, "as_found": 1}[selection]
+        weights = counts**power
     return weights / weights.sum()
 
 

@@ -212,7 +212,7 @@ class TestPhase2Panel:
         config = Phase2Config(label_selection="uniform", batch_size=8)
         loop = Phase2(config, dictionary, tiny.model(dictionary), "cpu")
         options = knobs.knobs(loop, lambda field, value: None)["label_selection"].widget.options
-        assert [value for _, value in options] == ["inverse", "uniform"]
+        assert [value for _, value in options] == ["inverse", "uniform", "as_found"]
 
     def test_every_control_has_a_description(self, panel):
         assert set(panel.knobs) == set(Controls.model_fields)

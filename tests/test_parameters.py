@@ -78,7 +78,7 @@ def test_numbers_may_come_as_texts(value, number):
         ("phase2", "n_s", True, ["n_s = True", "a whole number"]),
         ("phase2", "lambda_adv", float("nan"), ["lambda_adv = nan", "a number"]),
         ("phase2", "lambda_adv", "much", ["lambda_adv = 'much'", "a number, at least 0"]),
-        ("phase2", "label_selection", "gamma", ["one of 'gamo', 'inverse', 'uniform'"]),
+        ("phase2", "label_selection", "gamma", ["one of 'gamo', 'inverse', 'uniform', 'as_found'"]),
         ("phase2", "phase1_epochs", -3, ["phase1_epochs = -3", "at least 1"]),
         ("phase1", "epochs", -3, ["epochs = -3", "at least 1"]),
         ("data", "dataset", "fashion-mnist", ["dataset = 'fashion-mnist'", "'fashion_mnist'"]),

@@ -23,6 +23,8 @@ def loop(**changes):
 def test_label_selection_against_the_published_figures():
     published = [0, 0.0645, 0.0968, 0.1048, 0.1129, 0.1177, 0.1226, 0.1258, 0.1271, 0.1277]
     assert label_probabilities(GAMO, "gamo").tolist() == pytest.approx(published, abs=5e-5)
+    as_found = label_probabilities(GAMO, "as_found")
+    assert as_found.tolist() == pytest.approx((GAMO / GAMO.sum()).tolist())
     inverse = label_probabilities(GAMO, "inverse")
     assert (inverse[-1] / inverse[0]).item() == pytest.approx(100)
     assert inverse.sum().item() == pytest.approx(1)
