@@ -34,6 +34,8 @@ def test_a_command_writes_a_file_a_seed_and_runs_nothing_twice(folder, monkeypat
         ("phase1", "network", ""),
         ("facog", "feature", ""),
         ("facog", "feature", "references=fixed"),
+        ("facog", "feature", "logit_prior=seen"),
+        ("facog", "feature", "label_selection=as_found, logit_prior=seen"),
         ("balanced_softmax", "feature", ""),
     }
     (run,) = first["meta"]["runs"]
@@ -44,7 +46,7 @@ def test_a_command_writes_a_file_a_seed_and_runs_nothing_twice(folder, monkeypat
 
     monkeypatch.setattr(cells, "measure", None)
     assert paper_tables.main(command("--seeds", "0", "1", "--level", "feature")) == 0
-    assert "8 cells, 0 to run" in capsys.readouterr().out
+    assert "12 cells, 0 to run" in capsys.readouterr().out
     assert read(folder / names[0]) == first
 
 
@@ -73,17 +75,17 @@ def test_a_cut_off_command_goes_on_and_changed_settings_are_run_again(folder, mo
         with pytest.raises(KeyboardInterrupt):
             paper_tables.main(command("--level", "feature"))
     path = folder / "digits_lt_20_cpu_seed0.json"
-    assert len(read(path)["rows"]) == 3
+    assert len(read(path)["rows"]) == 5
     paper_tables.main(command("--level", "feature"))
-    assert "4 cells, 1 to run" in capsys.readouterr().out
-    assert len(read(path)["rows"]) == 4
+    assert "6 cells, 1 to run" in capsys.readouterr().out
+    assert len(read(path)["rows"]) == 6
 
     phase1, phase2 = presets.STAGES["cpu"]["digits"]
     monkeypatch.setitem(presets.STAGES["cpu"], "digits", (phase1, phase2 | {"lr_classifier": 0.1}))
     paper_tables.main(command("--level", "feature", methods=["facog"]))
     rows = read(path)["rows"]
-    assert len(rows) == 4  # in the place of what they replace
-    assert len({row["key"] for row in rows}) == 4
+    assert len(rows) == 6  # in the place of what they replace
+    assert len({row["key"] for row in rows}) == 6
 
 
 def test_a_cell_that_fails_stays_empty_and_the_others_are_run(folder, monkeypatch, capsys):
@@ -98,7 +100,7 @@ def test_a_cell_that_fails_stays_empty_and_the_others_are_run(folder, monkeypatc
     assert paper_tables.main(command("--level", "feature")) == 1
     said = capsys.readouterr()
     assert "loss_d became NaN" in said.out
-    assert "2 cells have no result" in said.err
+    assert "4 cells have no result" in said.err
     methods = {row["method"] for row in read(folder / "digits_lt_20_cpu_seed0.json")["rows"]}
     assert methods == {"phase1", "balanced_softmax"}
 
@@ -109,11 +111,11 @@ def test_on_kept_features_only_phase_2_is_run(folder, monkeypatch, tmp_path):
     (name,) = published.names(published.FOLDER)
     assert name == "digits_lt_20_cpu_seed0"
     paper_tables.main(["--table", "1", "views", "--dictionary", name, "--seeds", "3", "--methods",
-                       "phase1", "random_oversampling", "ce"])  # fmt: skip
+                       "phase1", "smote", "ce"])  # fmt: skip
     rows = results.read([f"on_{name}_seed3"])
     assert {(r["method"], r["level"], r["variant"]) for r in rows} == {
         ("phase1", "network", ""),
-        ("random_oversampling", "feature", ""),
+        ("smote", "feature", ""),
         ("ce", "feature", ""),
     }
     assert {row["dictionary"] for row in rows} == {name}
