@@ -229,6 +229,14 @@ def phase2_on(
     given: Source, config: phase2_loop.Phase2Config, device: Device = "auto"
 ) -> Training[phase2_loop.Phase2]:
     """Phase 2 on features that are at hand, as far as it has been made."""
+    rows = given.features.starts.diff()
+    if config.n_s > rows.min():
+        name, least = given.features.class_names[int(rows.argmin())], int(rows.min())
+        print(
+            f"n_s = {config.n_s}, and class {name!r} has {least} feature(s): where a class has "
+            "fewer than n_s, they are drawn with replacement",
+            flush=True,
+        )
     loop = phase2_loop.Phase2(config, given.features, given.model, device)
     run = Run(given.dataset, "phase2", config, given.key)
     return Training(loop, run, f"Phase 2, {config.oversampler}", {"split_hash": given.split_hash})
