@@ -240,8 +240,8 @@ class Run:
         try:
             with path.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        except FileNotFoundError:
-            raise DamagedError(path, "is missing") from None
+        except OSError as error:
+            raise DamagedError(path, f"cannot be read ({error.strerror})") from error
         if path.stat().st_size != facts["bytes"] or sha256 != facts["sha256"]:
             raise DamagedError(path, "is damaged: its content is not what the manifest says")
         return path
@@ -273,25 +273,29 @@ class Run:
         """Removes what no manifest names: older states, and pieces of a save that was cut off."""
         keep: set[str] = set()
         for name in (MANIFEST, PREVIOUS):
-            with contextlib.suppress(FileNotFoundError):
+            if (self.folder / name).exists():
                 try:
                     keep |= read_manifest(self.folder / name)["files"].keys()
                 except DamagedError:  # whose files nobody knows
                     return
-        for path in self.folder.glob("*"):
-            if path.name not in keep and re.match(
-                r"(state|history)-\w+\.\w+$|\..*\.part$", path.name
-            ):
-                path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the next save does it
+            for path in self.folder.iterdir():
+                if path.name not in keep and re.match(
+                    r"(state|history)-\w+\.\w+$|\..*\.part$", path.name
+                ):
+                    path.unlink(missing_ok=True)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """What a manifest says.
 
     Raises:
-        DamagedError: naming the file, if it was changed since it was written.
+        DamagedError: naming the file, if it cannot be read or was changed since it was written.
     """
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DamagedError(path, f"cannot be read ({error.strerror})") from error
     try:
         manifest = json.loads(content)
         whole = content == _json(manifest) and manifest.pop("digest") == digest(manifest)

@@ -79,7 +79,7 @@ def test_a_missing_file_is_named(run):
     save(run)
     (path,) = run.folder.glob("state-*")
     path.unlink()
-    with pytest.raises(store.StoreError, match=r"state-.* is missing"):
+    with pytest.raises(store.StoreError, match=r"state-.* cannot be read \(No such file"):
         run.load()
 
 
