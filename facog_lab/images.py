@@ -278,7 +278,7 @@ def check_copies(
     sizes: dict[int, list[int]] = {}
     for row, size in enumerate(parallel(images._size, names)):
         sizes.setdefault(size, []).append(row)
-    alike = [row for rows in sizes.values() if len(rows) > 1 for row in rows]  # the others differ
+    alike = sorted(row for rows in sizes.values() if len(rows) > 1 for row in rows)
 
     def content(row: int) -> bytes:
         with files.open(names[row]) as file:

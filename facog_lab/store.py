@@ -221,6 +221,8 @@ class Run:
             )
         kinds = {}
         for name, facts in manifest["files"].items():
+            if Path(name).name != name:
+                raise StoreError(f"{path} names a file outside its folder, {name!r}. Remove it.")
             try:
                 kinds[name.split("-")[0]] = self._checked(name, facts)
             except DamagedError as error:
