@@ -188,7 +188,7 @@ def load(config: DataConfig, *, report: Report | None = None) -> LongTailed:
     index = _draw(_by_class(source.labels, len(counts)), counts, rng)
     labels = source.labels[index]
     if config.dataset.startswith("folder:"):  # published sets stay as they were published
-        kept = source.images.take(index)  # type: ignore[union-attr]
+        kept = source.images.take(index)
         check_copies(kept, labels, source.test_images, source.class_names)  # type: ignore[arg-type]
     images, test_images = chosen(source, index, report)
     mean, std = channel_statistics(images)

@@ -206,7 +206,7 @@ def opened(files: Files, name: str) -> Iterator[Image.Image]:
             number = image.width * image.height
             if number > MAX_PIXELS:
                 raise ValueError(f"{image.width} × {image.height} pixels, above {MAX_PIXELS:,}")
-            with _room.taken(number):
+            with _room.taken(number), contextlib.closing(image):  # which frees its pixels
                 yield image
     except Exception as error:  # PIL's decoders raise whatever a broken file makes them fall over
         raise DataError(

@@ -116,7 +116,7 @@ def test_a_bad_value_is_an_error_with_field_value_and_range(config, name, monkey
     monkeypatch.setattr(datasets, "load", no_data)
     field = config.model_fields[name]
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
     @given(bad_values(field))
     def check(value):
         with pytest.raises(ConfigError) as error:

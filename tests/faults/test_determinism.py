@@ -45,6 +45,7 @@ def made(outputs, **environment):
     return found
 
 
+@pytest.mark.long
 def test_two_processes_make_the_same_bytes(tmp_path):
     one = made(tmp_path / "one", PYTHONHASHSEED="1")
     two = made(tmp_path / "two", PYTHONHASHSEED="2")

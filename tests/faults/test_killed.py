@@ -1,5 +1,6 @@
 """A process that makes a run is ended, and the run goes on to the same bytes."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -55,7 +56,8 @@ def kill_at_random(stage, number, signum, whole, tmp_path, rng):
         outputs = shutil.copytree(prepared / "before", tmp_path / f"{signum}-{i}")
         process, _ = stages.start(stage, outputs)
         time.sleep(rng.uniform(0, seconds))
-        os.kill(process.pid, signum)
+        with contextlib.suppress(ProcessLookupError):  # it was just done
+            os.kill(process.pid, signum)
         process.join(60)
         unfinished += process.exitcode != 0
         assert resumed(stage, outputs) == expected
@@ -72,11 +74,10 @@ def kill_in_saves(stage, number, whole, tmp_path, rng):
         assert resumed(stage, outputs) == expected
 
 
-@pytest.mark.parametrize("stage", ["phase1", "phase2"])
-def test_a_few_kills(stage, whole, tmp_path):
+def test_a_few_kills(whole, tmp_path):
     rng = random.Random(1)
-    kill_at_random(stage, 2, signal.SIGKILL, whole, tmp_path, rng)
-    kill_in_saves(stage, 2, whole, tmp_path, rng)
+    kill_at_random("phase1", 2, signal.SIGKILL, whole, tmp_path, rng)
+    kill_in_saves("phase1", 3, whole, tmp_path, rng)
 
 
 @pytest.mark.long

@@ -18,14 +18,14 @@ from facog_lab.phase1 import Phase1, Phase1Config
 from facog_lab.phase2 import Phase2, Phase2Config
 
 
-def first_phase(**changes):
-    config = Phase1Config(**{**tiny.PHASE1, "epochs": 60, **changes})
+def first_phase():
+    config = Phase1Config(**{**tiny.PHASE1, "epochs": 60})
     return Phase1(config, tiny.long_tailed(), "cpu")
 
 
-def second_phase(**changes):
+def second_phase(epochs=60):
     of = tiny.dictionary()
-    return Phase2(Phase2Config(epochs=60, batch_size=16, **changes), of, tiny.model(of), "cpu")
+    return Phase2(Phase2Config(epochs=epochs, batch_size=16), of, tiny.model(of), "cpu")
 
 
 def clone(loop):
@@ -82,7 +82,7 @@ PHASE2 = {
 }
 
 
-@pytest.mark.parametrize("at", [1, 7, 137])
+@pytest.mark.parametrize("at", [1, 7, pytest.param(137, marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", ["nan", "inf", "gradient"])
 @pytest.mark.parametrize("where", PHASE2)
 def test_phase_2_goes_back_to_the_step_before(where, kind, at, monkeypatch):
@@ -104,7 +104,7 @@ def test_phase_2_goes_back_to_the_step_before(where, kind, at, monkeypatch):
     assert loop.history == history
 
 
-@pytest.mark.parametrize("at", [1, 4, 103])
+@pytest.mark.parametrize("at", [1, 4, pytest.param(103, marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", ["nan", "inf", "gradient"])
 def test_phase_1_goes_back_to_the_step_before(kind, at, monkeypatch):
     expected, history = after(first_phase, at - 1)
@@ -131,7 +131,7 @@ def test_phase_1_goes_back_to_the_step_before(kind, at, monkeypatch):
 
 
 def test_a_gradient_in_the_very_last_step_is_noticed_before_it_is_saved(outputs, monkeypatch):
-    loop = second_phase()
+    loop = second_phase(4)
     while loop.step < loop.total_steps - 1:
         next(loop)
     expected = clone(loop)
@@ -146,8 +146,8 @@ def test_a_gradient_in_the_very_last_step_is_noticed_before_it_is_saved(outputs,
 
 def test_nothing_is_saved_of_a_run_that_went_wrong_and_it_can_go_on(outputs, monkeypatch):
     monkeypatch.setattr(pipeline, "SECONDS_BETWEEN_SAVES", 0.0)
-    run = store.Run("tiny", "phase2", second_phase().config, "upstream")
-    training = pipeline.Training(second_phase(), run, "Phase 2", {})
+    run = store.Run("tiny", "phase2", second_phase(4).config, "upstream")
+    training = pipeline.Training(second_phase(4), run, "Phase 2", {})
     with monkeypatch.context() as patch:
         poisoned(patch, phase2.F, "cross_entropy", training.loop, 12, poison("nan"))
         with pytest.raises(TrainingError):
@@ -156,7 +156,7 @@ def test_nothing_is_saved_of_a_run_that_went_wrong_and_it_can_go_on(outputs, mon
     assert saved.tensors["step"] <= 11
     assert all(tensor.isfinite().all() for tensor in saved.tensors.values())
     training.finish()
-    whole = second_phase()
+    whole = second_phase(4)
     list(whole)
     assert same(clone(whole), clone(training.loop))
     assert whole.history == training.history
