@@ -13,6 +13,7 @@ from facog_lab import pipeline, presets, rivals, store
 # The server has imported all that a child needs, so that a child is there in milliseconds.
 CHILDREN = multiprocessing.get_context("forkserver")
 CHILDREN.set_forkserver_preload(["facog_lab.rivals", "sklearn.datasets"])
+HEAD_EPOCHS = 20
 STEPS = ("open", "replace", "unlink")  # of pathlib.Path, by which a save is made
 
 
@@ -30,7 +31,7 @@ def run_of(stage):
     if stage != "head":
         return pipeline.run_of(settings(), stage)
     upstream = pipeline.run_of(settings(), "dictionary").key
-    config = rivals.head_config("crt", epochs=20, seed=3)
+    config = rivals.head_config("crt", epochs=HEAD_EPOCHS, seed=3)
     return store.Run("digits", "head", config, upstream)
 
 
@@ -41,7 +42,7 @@ def ask(stage):
     elif stage == "dictionary":
         pipeline.features(settings(), "cpu")
     else:
-        rivals.head_on(pipeline.source(settings(), "cpu"), "crt", run_of("head").config, "cpu")
+        rivals.head_on(pipeline.source(settings(), "cpu"), "crt", HEAD_EPOCHS, 3, "cpu")
 
 
 def child(stage, outputs, began, die_at):
