@@ -6,7 +6,7 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY = PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser lab check format clean
+.PHONY: help demo test test-faults test-browser lab check format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,6 +16,9 @@ demo: .venv/installed ## notebooks 00 to 06 headless, pages in outputs/index.htm
 
 test: .venv/installed ## all tests; ARGS="-k losses" chooses some
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+test-faults: .venv/installed ## kills, full disks, rotten files, hostile input: up to 25 minutes
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup tests/faults -m "long or not long" $(ARGS)
 
 test-browser: .venv/browser ## JupyterLab in a real Chromium; screenshots in outputs/browser
 	$(BIN)/pytest tests/browser $(ARGS)

@@ -56,9 +56,10 @@ class Config(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_boolean_for_a_number(cls, value: Any, info: Any) -> Any:
-        if isinstance(value, bool) and bool not in _kinds(cls.model_fields[info.field_name]):
-            raise ValueError("a boolean")
+    def _no_boolean_or_bytes_for_a_number(cls, value: Any, info: Any) -> Any:
+        boolean = isinstance(value, bool) and bool not in _kinds(cls.model_fields[info.field_name])
+        if boolean or isinstance(value, bytes):
+            raise ValueError("another type")
         return value
 
     @model_serializer(mode="wrap")
@@ -104,7 +105,7 @@ def explain(config: type[BaseModel], error: ValidationError) -> str:
             lines.append(unknown(name, config.model_fields))
         elif name in config.model_fields:
             reason = problem["msg"].removeprefix("Value error, ")
-            if problem["type"] != "value_error" or reason == "a boolean":
+            if problem["type"] != "value_error" or reason == "another type":
                 reason = f"not allowed, it must be {allowed(config, name)}."
             lines.append(f"{name} = {problem['input']!r}: {reason}")
         else:

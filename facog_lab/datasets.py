@@ -19,7 +19,14 @@ from torch import Tensor
 from facog_lab import draws, sources
 from facog_lab.config import Config, unknown
 from facog_lab.files import DataError
-from facog_lab.images import ImageFiles, Images, Report, channel_statistics, chosen
+from facog_lab.images import (
+    ImageFiles,
+    Images,
+    Report,
+    channel_statistics,
+    check_copies,
+    chosen,
+)
 from facog_lab.sources import find_data, project_root
 
 __all__ = [
@@ -180,6 +187,9 @@ def load(config: DataConfig, *, report: Report | None = None) -> LongTailed:
     rng = draws.generator("cpu", "split", name, config.split_seed)
     index = _draw(_by_class(source.labels, len(counts)), counts, rng)
     labels = source.labels[index]
+    if config.dataset.startswith("folder:"):  # published sets stay as they were published
+        kept = source.images.take(index)
+        check_copies(kept, labels, source.test_images, source.class_names)  # type: ignore[arg-type]
     images, test_images = chosen(source, index, report)
     mean, std = channel_statistics(images)
     split_hash = _sha256(index, labels)

@@ -64,20 +64,30 @@ class FeatureDictionary:
         """Groups rows in any order by class.
 
         Raises:
-            ValueError: if the lengths differ, a class has no feature, or a feature is not finite.
+            ValueError: if the lengths differ, a label is no class, a class has no feature, or a
+                feature is not finite.
         """
         if not len(features) == len(labels) == len(images):
             raise ValueError(
                 f"{len(features)} features, {len(labels)} labels and {len(images)} image numbers: "
                 "there must be as many of each."
             )
+        for of, given in (("training", labels), ("test", test_labels)):
+            outside = (given < 0) | (given >= len(class_names))
+            wrong = given if given.is_floating_point() else given[outside]
+            if len(wrong):
+                raise ValueError(
+                    f"{of} label {wrong[0].item()}: labels must be whole numbers from 0 to "
+                    f"{len(class_names) - 1}, one for each of the {len(class_names)} class names."
+                )
         counts = torch.bincount(labels, minlength=len(class_names))
         if (counts == 0).any():
             empty = class_names[int((counts == 0).nonzero()[0])]
             raise ValueError(f"class {empty!r} has no feature: leave it out of the data set.")
-        if not features.isfinite().all():
-            row = int((~features.isfinite()).any(1).nonzero()[0])
-            raise ValueError(f"feature {row} holds NaN or infinity: phase 1 must be made again.")
+        for of, values in (("feature", features), ("test feature", test_features)):
+            if not values.isfinite().all():
+                row = int((~values.isfinite()).any(1).nonzero()[0])
+                raise ValueError(f"{of} {row} holds NaN or infinity: phase 1 must be made again.")
         order = torch.argsort(labels, stable=True)
         return cls(
             features=features[order],

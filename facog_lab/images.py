@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +22,7 @@ from torch import Tensor
 from facog_lab.config import digest
 from facog_lab.files import DataError, Files, class_folders
 
-MAX_PIXELS = 80_000_000  # of one image; above this PIL itself begins to warn
+MAX_PIXELS = 50_000_000  # of one image, and of all that are decoded at a time: some 400 MB
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # no format that runs programs
 GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"}
 
@@ -201,9 +203,11 @@ def opened(files: Files, name: str) -> Iterator[Image.Image]:
     """
     try:
         with files.open(name) as stream, Image.open(stream, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
+            number = image.width * image.height
+            if number > MAX_PIXELS:
                 raise ValueError(f"{image.width} × {image.height} pixels, above {MAX_PIXELS:,}")
-            yield image
+            with _room.taken(number), contextlib.closing(image):  # which frees its pixels
+                yield image
     except Exception as error:  # PIL's decoders raise whatever a broken file makes them fall over
         raise DataError(
             f"{files.path / name}: cannot be decoded ({error}). Replace the file or delete it; "
@@ -219,17 +223,82 @@ def pixels(image: Image.Image, side: int, channels: int) -> Tensor:
     """
     # "I" is how older versions of PIL open a 16-bit PNG.
     sixteen = image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PNG")
-    image = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)  # a copy would take as much again
     if sixteen:
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     elif image.mode in ("I", "F"):
         raise ValueError("pixels of 32 bits have no known range: save it with 8 or 16")
     elif "transparency" in image.info:
         image = image.convert("RGBA")
-    image = image.convert("L" if channels == 1 else "RGB")
+    if image.mode != (mode := "L" if channels == 1 else "RGB"):
+        image = image.convert(mode)
     if image.size != (side, side):
         image = ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(image).reshape(side, side, channels)).permute(2, 0, 1)
+
+
+class _Room:
+    """Lets threads decode images as long as all of them together have MAX_PIXELS at most."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._pixels = 0
+
+    @contextlib.contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._pixels + pixels <= MAX_PIXELS)
+            self._pixels += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._pixels -= pixels
+                self._changed.notify_all()
+
+
+_room = _Room()
+
+
+def check_copies(
+    images: ImageFiles, labels: Tensor, test_images: ImageFiles, class_names: Sequence[str]
+) -> None:
+    """Looks for files of the same content where they would spoil a result.
+
+    Args:
+        images: (N,) for training.
+        labels: (N,) int64.
+        test_images: (M,) for testing.
+        class_names: by label.
+
+    Raises:
+        DataError: if a file is in two classes, or both in training and test; naming two files.
+    """
+    files, names = images.files, images.names + test_images.names
+    sizes: dict[int, list[int]] = {}
+    for row, size in enumerate(parallel(images._size, names)):
+        sizes.setdefault(size, []).append(row)
+    alike = sorted(row for rows in sizes.values() if len(rows) > 1 for row in rows)
+
+    def content(row: int) -> bytes:
+        with files.open(names[row]) as file:
+            return hashlib.blake2b(file.read(), digest_size=16).digest()
+
+    first: dict[bytes, int] = {}
+    twice: dict[str, list[tuple[int, int]]] = {}
+    for row, found in zip(alike, parallel(content, alike), strict=True):
+        before = first.setdefault(found, row)
+        if row >= len(images) > before:
+            twice.setdefault("for training and for testing", []).append((before, row))
+        elif row < len(images) and labels[row] != labels[before]:
+            classes = " and ".join(repr(class_names[int(labels[r])]) for r in (before, row))
+            twice.setdefault(f"in the classes {classes}", []).append((before, row))
+    for where, pairs in twice.items():
+        one, other = (names[row] for row in pairs[0])
+        raise DataError(
+            f"{files.path}: {len(pairs)} image(s) {where}, for instance {one} and {other}, which "
+            "are the same file. Delete one of each two."
+        )
 
 
 def parallel(function: Callable[[A], T], items: Sequence[A]) -> Iterator[T]:

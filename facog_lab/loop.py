@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import re
+import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from facog_lab.config import Device
+from facog_lab.machine import free_memory
+
+# What PyTorch's allocators say on CUDA, on Linux and macOS, and on Windows.
+NO_MEMORY = "out of memory|can't allocate memory|not enough memory"
 
 
 class TrainingError(RuntimeError):
-    """A loss became NaN or infinite; nothing was saved from it."""
+    """A loss, a gradient or a weight became NaN or infinite; nothing was saved from it."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """A step asked for more memory than there is; nothing of the settings was changed for it."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,35 @@ def pick_device(device: Device) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(device)
+
+
+@contextlib.contextmanager
+def enough_memory(phase: str, step: int, device: torch.device, asked: str) -> Iterator[None]:
+    """Turns what an allocator says inside into an error that says what to set.
+
+    Args:
+        phase: and
+        step: where it is.
+        device: whose memory it is.
+        asked: the settings that a step's memory grows with.
+
+    Raises:
+        OutOfMemoryError: where there was not enough.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        said = str(error)
+        if not isinstance(error, MemoryError) and not re.search(NO_MEMORY, said):
+            raise
+        traceback.clear_frames(error.__traceback__)  # which hold the tensors of the step
+        amount = re.search(r"allocate ([\d.]+ \w+)", said)
+        raise OutOfMemoryError(
+            f"{phase}, step {step}: out of memory on {device}, {free_memory(device)}. "
+            f"{asked} wanted {amount[1] if amount else 'some'} more. Set batch_size lower, or the "
+            "network smaller. That is never done for you: contrastive losses depend on the batch. "
+            "A smaller run can follow in this session."
+        ) from None
 
 
 def append(table: dict[str, list[Any]], row: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facog_lab import losses, models, store
+from facog_lab import losses, models, packing
 from facog_lab.controls import MAX_N_S, Controls, OversamplerName
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.metrics import weight_entropy
@@ -118,11 +118,11 @@ class Learned:
 
     def state(self) -> dict[str, Tensor]:
         """All networks and optimisers."""
-        return store.pack(**self.parts)
+        return packing.pack(**self.parts)
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Goes on from what `state` gave."""
-        store.unpack(tensors, **self.parts)
+        packing.unpack(tensors, **self.parts)
 
 
 class ConvexNull(Unlearned):

@@ -15,13 +15,14 @@ from pydantic import (
 )
 from torch import Tensor, nn
 
-from facog_lab import draws, models, store
+from facog_lab import draws, models, packing, store
 from facog_lab.augment import make_views
 from facog_lab.config import Device
 from facog_lab.datasets import LongTailed
-from facog_lab.loop import Step, append, check_finite, pick_device
+from facog_lab.loop import Step, append, enough_memory, pick_device
 from facog_lab.objectives import Objective, ObjectiveName, Terms, classifier_for
 from facog_lab.rebalanced_losses import LossConfig
+from facog_lab.rewind import Rewind, bad_figures, bad_gradients
 
 Recipe = Literal["clean", "crop", "crop_flip", "standard", "autoaugment_cutout", "imagenet"]
 
@@ -113,8 +114,11 @@ class Phase1:
         history: table "epochs" with the mean losses, accuracy, mean class recall, learning rate.
 
     Raises:
-        loop.TrainingError: at the end of an epoch in which a loss was NaN or infinite.
+        loop.TrainingError: at the end of an epoch in which something became NaN or infinite; the
+            loop is then as before that step.
     """
+
+    phase = "phase 1"
 
     def __init__(self, config: Phase1Config, data: LongTailed, device: Device = "auto") -> None:
         self.config, self.data = config, data
@@ -145,6 +149,7 @@ class Phase1:
         self.total_steps = config.epochs * self.steps_per_epoch
         self.step = 0
         self.history: store.History = {"epochs": {}}
+        self.rewind = Rewind(self)
         self._start_epoch()
 
     def __iter__(self) -> Phase1:
@@ -153,27 +158,52 @@ class Phase1:
     def __next__(self) -> Step:
         if self.step >= self.total_steps:
             raise StopIteration
-        epoch, batch = divmod(self.step, self.steps_per_epoch)
-        if batch == 0:
+        if self.step % self.steps_per_epoch == 0:
             self._start_epoch()
+            self.rewind.keep()
+        return self._counted(*self._take())
+
+    def take_again(self, past: store.History) -> list[str]:
+        """See rewind.Loop."""
+        if self.step % self.steps_per_epoch == 0:
+            self._start_epoch()
+        taken = self._take()
+        measured = dict(zip(("loss", "ce", "sc"), taken[0].tolist(), strict=True))
+        culprits = bad_figures(measured) or bad_gradients(self._parts().items())
+        if not culprits:
+            self._counted(*taken)
+        return culprits
+
+    def _take(self) -> tuple[Tensor, Tensor, Tensor]:
+        """One step of SGD: (3,) the loss and its terms, the labels, and (B, C) logits."""
+        epoch, batch = divmod(self.step, self.steps_per_epoch)
         index = self.batches[batch]
         labels = self.labels[index]
-        lr = learning_rate(self.config, self.step, self.steps_per_epoch)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = learning_rate(self.config, self.step, self.steps_per_epoch)
 
+        asked = f"batch_size = {len(index):,}, views = {self.config.views}, side = {self.data.side}"
+        with enough_memory(self.phase, self.step + 1, self.device, asked):
+            measured, logits = self._descend(index, labels, epoch)
+        return measured, labels, logits
+
+    def _descend(self, index: Tensor, labels: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
         self.model.train()
         loss, terms, logits = self.loss(self.views(index, epoch), labels, epoch)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+        return torch.stack([loss, *terms]).detach(), logits.detach()
 
+    def _counted(self, measured: Tensor, labels: Tensor, logits: Tensor) -> Step:
+        """Adds up what a step gave."""
         # Sums stay on the device until the epoch ends: reading one would wait for it.
-        self.sums += torch.stack([loss, *terms]).detach() * len(labels)
+        self.sums += measured * len(labels)
         self.right.index_add_(0, labels, (logits.argmax(1) == labels).float())
+        epoch, batch = divmod(self.step, self.steps_per_epoch)
         self.step += 1
         ends_epoch = batch == self.steps_per_epoch - 1
-        return Step(self.step, epoch, ends_epoch, self._end_epoch(lr) if ends_epoch else {})
+        return Step(self.step, epoch, ends_epoch, self._end_epoch() if ends_epoch else {})
 
     def loss(self, views: Tensor, labels: Tensor, epoch: int) -> Terms:
         """L_ph1 = λ_ce L_ce + λ_sc L_sc (Eq. 2) of one batch, or what the objective has for it.
@@ -216,12 +246,13 @@ class Phase1:
 
     def state(self) -> dict[str, Tensor]:
         """What an epoch's end leaves behind: weights, momentum, the step."""
-        tensors = store.pack(**self._parts())
+        tensors = packing.pack(**self._parts())
         return tensors | {"step": torch.tensor(self.step)}
 
     def load_state(self, tensors: dict[str, Tensor], history: store.History) -> None:
         """Goes on from what `state` gave at an epoch's end."""
-        store.unpack(tensors, **self._parts())
+        packing.unpack(tensors, **self._parts())
+        self.rewind.forget()
         self.step = int(tensors["step"])
         self.history = history
 
@@ -238,7 +269,7 @@ class Phase1:
         self.sums = torch.zeros(3, device=self.device)
         self.right = torch.zeros(self.data.num_classes, device=self.device)
 
-    def _end_epoch(self, lr: float) -> dict[str, float]:
+    def _end_epoch(self) -> dict[str, float]:
         total, ce, sc = (self.sums / len(self.labels)).tolist()
         recall = self.right.cpu() / self.data.class_counts
         figures = {
@@ -247,9 +278,10 @@ class Phase1:
             "sc": sc,
             "train_top1": float(self.right.sum()) / len(self.labels),
             "train_acsa": recall.mean().item(),
-            "lr": lr,
+            "lr": self.optimizer.param_groups[0]["lr"],
         }
-        check_finite(figures, "phase 1", self.step - self.steps_per_epoch + 1, self.step)
+        if bad := bad_figures(figures):
+            raise self.rewind.error(bad)
         append(self.history["epochs"], figures)
         return figures
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Annotated, Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from facog_lab import draws, metrics, models, store
+from facog_lab import draws, metrics, models, packing, store
 from facog_lab.config import ConfigError, Device
 from facog_lab.controls import Controls, LabelSelection, OversamplerName
 from facog_lab.dictionary import FeatureDictionary
-from facog_lab.loop import Step, append, check_finite, pick_device
+from facog_lab.loop import Step, append, enough_memory, pick_device
 from facog_lab.makers import make_oversampler
 from facog_lab.oversamplers import Mix, Oversampler, figures_of, make_optimizer, take_step
+from facog_lab.rewind import Rewind, bad_figures, bad_gradients
 
+OF_CLASSIFIER = ("loss_cls", "entropy", "max_weight", "added")  # what its step measures
 SCORED = ("acsa", "gm", "tail20", "tail20_gm")  # what the history has of every epoch
 
 
@@ -107,8 +110,11 @@ class Phase2:
             with what the classifier scores on the full test set.
 
     Raises:
-        loop.TrainingError: naming step and term, if a loss is NaN or infinite.
+        loop.TrainingError: naming step and term, if one is NaN or infinite; the loop is then as
+            before that step.
     """
+
+    phase = "phase 2"
 
     def __init__(
         self,
@@ -133,6 +139,7 @@ class Phase2:
         self.step = 0
         self.scores = self.evaluate()
         self.history: store.History = {"steps": {}, "epochs": {}}
+        self.rewind, self._read = Rewind(self), self.controls
 
     def __iter__(self) -> Phase2:
         return self
@@ -140,17 +147,40 @@ class Phase2:
     def __next__(self) -> Step:
         if self.step >= self.total_steps:
             raise StopIteration
-        controls, seed = self.controls, self.config.seed
-        figures = self.oversampler_of(controls).train_step(
-            controls, draws.generator(self.device, seed, "oversampler", self.step)
-        )
-        figures |= self.classifier_step(
-            controls, draws.generator(self.device, seed, "classifier", self.step)
-        )
+        self.rewind.keep()
+        self._read = self.controls
+        row = self._take(self._read)
+        if bad := bad_figures(row):
+            raise self.rewind.error(bad)
+        return self._counted(row, self._read)
+
+    def take_again(self, past: store.History) -> list[str]:
+        """See rewind.Loop."""
+        recorded = self.step < len(past["steps"].get("n_s", []))
+        controls = controls_at(past["steps"], self.step + 1) if recorded else self._read
+        row = self._take(controls)
+        if culprits := self._culprits(row, controls):
+            return culprits
+        self._counted(row, controls)
+        return []
+
+    def _take(self, controls: Controls) -> dict[str, float]:
+        """One step of D, G and the classifier: what was measured."""
+        seed, size = self.config.seed, self.config.batch_size
+        asked = f"batch_size = {size:,}, n_s = {controls.n_s}, D_E = {self.dictionary.feature_dim}"
+        with enough_memory(self.phase, self.step + 1, self.device, asked):
+            figures = self.oversampler_of(controls).train_step(
+                controls, draws.generator(self.device, seed, "oversampler", self.step)
+            )
+            figures |= self.classifier_step(
+                controls, draws.generator(self.device, seed, "classifier", self.step)
+            )
         self.step += 1
+        return dict(zip(figures, torch.stack(list(figures.values())).tolist(), strict=True))
+
+    def _counted(self, row: dict[str, float], controls: Controls) -> Step:
+        """Records a step; at an epoch's end, scores the classifier."""
         epoch, batch = divmod(self.step - 1, self.steps_per_epoch)
-        row = dict(zip(figures, torch.stack(list(figures.values())).tolist(), strict=True))
-        check_finite(row, "phase 2", self.step, self.step)
         append(self.history["steps"], row | controls.model_dump())
         ends_epoch = batch == self.steps_per_epoch - 1
         if ends_epoch:
@@ -158,6 +188,23 @@ class Phase2:
             scored = {name: getattr(self.scores, name) for name in SCORED}
             append(self.history["epochs"], {"step": self.step} | scored)
         return Step(self.step, epoch, ends_epoch, row)
+
+    def _culprits(self, row: dict[str, float], controls: Controls) -> list[str]:
+        """What was no number first in a step: D comes before G, and both before f_cls."""
+        parts = dict(getattr(self.oversampler_of(controls), "parts", {}))
+        of_d = {name: row[name] for name in row if name.startswith(("loss_d", "score_"))}
+        of_classifier = {name: row[name] for name in row if name in OF_CLASSIFIER}
+        others = {name: row[name] for name in row if name not in {**of_d, **of_classifier}}
+        discriminator = [("discriminator", parts.pop("discriminator", None))]
+        stages = (
+            bad_figures(of_d),
+            bad_gradients(discriminator),
+            bad_figures(others),
+            bad_gradients(parts.items()),
+            bad_figures(of_classifier),
+            bad_gradients([("classifier", self.classifier)]),
+        )
+        return next(filter(None, stages), [])
 
     def classifier_step(self, controls: Controls, rng: torch.Generator) -> dict[str, Tensor]:
         """One step of f_cls: cross-entropy on generated features and on as many real ones.
@@ -224,14 +271,16 @@ class Phase2:
 
     def state(self) -> dict[str, Tensor]:
         """What a later session needs to go on from here."""
-        tensors = store.pack(classifier=self.classifier, optimizer=self.optimizer)
+        tensors = packing.pack(classifier=self.classifier, optimizer=self.optimizer)
         for name, oversampler in self._oversamplers.items():
             tensors |= {f"{name}.{k}": v for k, v in oversampler.state().items()}
         return tensors | {"step": torch.tensor(self.step)}
 
     def load_state(self, tensors: dict[str, Tensor], history: store.History) -> None:
         """Goes on from what `state` gave."""
-        store.unpack(tensors, classifier=self.classifier, optimizer=self.optimizer)
+        packing.unpack(tensors, classifier=self.classifier, optimizer=self.optimizer)
+        self.rewind.forget()
+        self._oversamplers = {}
         for name in get_args(OversamplerName):
             own = {
                 k.removeprefix(f"{name}."): v
@@ -243,6 +292,11 @@ class Phase2:
         self.step = int(tensors["step"])
         self.scores = self.evaluate()
         self.history = history
+
+
+def controls_at(steps: Mapping[str, Sequence[Any]], step: int) -> Controls:
+    """The controls that a step read, counted from 1, by the table "steps" of a history."""
+    return Controls(**{name: steps[name][step - 1] for name in Controls.model_fields})
 
 
 def controls_of(config: Phase2Config) -> Controls:

@@ -19,7 +19,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from torch import Tensor
 
-from facog_lab import datasets, dictionary, metrics, models
+from facog_lab import __version__, datasets, dictionary, metrics, models
 from facog_lab import phase1 as phase1_loop
 from facog_lab import phase2 as phase2_loop
 from facog_lab.config import ConfigError, Device
@@ -27,7 +27,7 @@ from facog_lab.controls import OversamplerName
 from facog_lab.loop import Step
 from facog_lab.presets import Experiment
 from facog_lab.progress import Progress
-from facog_lab.store import Run
+from facog_lab.store import Run, StoreError
 
 SECONDS_BETWEEN_SAVES = 5.0
 NULLS: tuple[OversamplerName, ...] = (
@@ -54,12 +54,8 @@ class Training(Generic[Loop]):
     def __init__(self, loop: Loop, run: Run, label: str, record: dict[str, Any]) -> None:
         self.loop: Loop = loop
         self.run, self.label, self.record = run, label, record
-        self.seconds = 0.0
-        saved = run.load()
-        self.complete = saved is not None and saved.complete
-        if saved is not None:
-            loop.load_state(saved.tensors, saved.history)
-            self.seconds = saved.record["seconds"]
+        self.seconds, self.complete = 0.0, False
+        self._catch_up()
 
     @property
     def history(self) -> dict[str, dict[str, list[float]]]:
@@ -75,7 +71,37 @@ class Training(Generic[Loop]):
     def __iter__(self) -> Iterator[Step]:
         if self.complete:
             return
+        with self.run.making():
+            self._catch_up()  # with what another notebook made meanwhile
+            if not self.complete:
+                yield from self._steps()
+
+    def _catch_up(self) -> None:
+        """Takes what is saved, if that is further than the loop is.
+
+        Raises:
+            StoreError: if the run is damaged, another one, or does not fit the loop's networks.
+        """
+        saved = self.run.load()
+        if saved is None or saved.tensors["step"] <= self.loop.step:
+            return
+        if not saved.complete:
+            self.run.warn_of_another_machine(saved.record)
+        try:
+            self.loop.load_state(saved.tensors, saved.history)
+        except (RuntimeError, LookupError) as error:
+            made = saved.record["environment"]["facog_lab"]
+            raise StoreError(
+                f"{self.run.folder} was made by version {made} of the lab and does not fit "
+                f"{__version__}: {error}. Remove the folder to make the run again."
+            ) from error
+        self.seconds, self.complete = saved.record["seconds"], saved.complete
+
+    def _steps(self) -> Iterator[Step]:
         loop: Any = self.loop
+        if loop.step == loop.total_steps:  # only its last save failed
+            self.save(True)
+            return
         saved_at = resumed_at = time.monotonic()
         before = self.seconds
         with Progress(loop.total_steps, self.label, unit="step") as progress:
@@ -102,7 +128,13 @@ class Training(Generic[Loop]):
 def save(
     run: Run, loop: phase1_loop.Phase1 | phase2_loop.Phase2, record: dict[str, Any], done: bool
 ) -> None:
-    """Writes a loop's state into a run's folder, with its scores if phase 2 is done."""
+    """Writes a loop's state into a run's folder, with its scores if phase 2 is done.
+
+    Raises:
+        TrainingError: if something of the state is NaN or infinite; nothing is written then.
+        StoreError: if it cannot be written.
+    """
+    loop.rewind.check()
     record = record | {"device": str(loop.device)}
     if done and isinstance(loop, phase2_loop.Phase2):
         record["metrics"] = asdict(loop.evaluate())
@@ -133,20 +165,24 @@ def phase1(settings: Experiment, device: Device = "auto") -> Training[phase1_loo
 def features(settings: Experiment, device: Device = "auto") -> dictionary.FeatureDictionary:
     """The feature dictionary of an experiment, made if need be, phase 1 first."""
     long_tailed, run = data(settings.data), run_of(settings, "dictionary")
-    saved = run.load()
-    if saved is not None:
-        return dictionary.FeatureDictionary.from_tensors(saved.tensors, long_tailed.class_names)
+    names = long_tailed.class_names
+    if saved := run.load():
+        return dictionary.FeatureDictionary.from_tensors(saved.tensors, names)
     trained = phase1(settings, device).finish()
-    started = time.monotonic()
-    images = len(long_tailed.labels) * (1 + settings.dictionary.views)
-    with Progress(images + len(long_tailed.test_labels), "Dictionary", unit="image") as progress:
-        made = dictionary.extract(trained, settings.dictionary, progress.update)
-    record = {
-        "split_hash": long_tailed.split_hash,
-        "seconds": time.monotonic() - started,
-        "device": str(trained.device),
-    }
-    run.save(made.tensors(), {}, record, done=True)
+    with run.making():
+        if saved := run.load():  # another notebook has made it meanwhile
+            return dictionary.FeatureDictionary.from_tensors(saved.tensors, names)
+        started = time.monotonic()
+        images = len(long_tailed.labels) * (1 + settings.dictionary.views)
+        total = images + len(long_tailed.test_labels)
+        with Progress(total, "Dictionary", unit="image") as progress:
+            made = dictionary.extract(trained, settings.dictionary, progress.update)
+        record = {
+            "split_hash": long_tailed.split_hash,
+            "seconds": time.monotonic() - started,
+            "device": str(trained.device),
+        }
+        run.save(made.tensors(), {}, record, done=True)
     return made
 
 
@@ -193,6 +229,14 @@ def phase2_on(
     given: Source, config: phase2_loop.Phase2Config, device: Device = "auto"
 ) -> Training[phase2_loop.Phase2]:
     """Phase 2 on features that are at hand, as far as it has been made."""
+    rows = given.features.starts.diff()
+    if config.n_s > rows.min():
+        name, least = given.features.class_names[int(rows.argmin())], int(rows.min())
+        print(
+            f"n_s = {config.n_s}, and class {name!r} has {least} feature(s): where a class has "
+            "fewer than n_s, they are drawn with replacement",
+            flush=True,
+        )
     loop = phase2_loop.Phase2(config, given.features, given.model, device)
     run = Run(given.dataset, "phase2", config, given.key)
     return Training(loop, run, f"Phase 2, {config.oversampler}", {"split_hash": given.split_hash})

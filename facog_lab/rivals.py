@@ -173,20 +173,20 @@ def head_on(
     """
     config = head_config(name, epochs=epochs, seed=seed)
     run = Run(given.dataset, "head", config, given.key)
-    saved = run.load()
-    if saved is not None:
-        classifier = start(config, given.model, given.features)
-        classifier.load_state_dict(saved.tensors)
-        return Trained(classifier, saved.record["chosen"], saved.record["seconds"])
-    began = time.monotonic()
-    trained = train_head(config, given.features, given.model, device)
-    seconds = time.monotonic() - began
-    record = {
-        "split_hash": given.split_hash,
-        "method": name,
-        "chosen": trained.chosen,
-        "seconds": seconds,
-        "device": str(pick_device(device)),
-    }
-    run.save(trained.classifier.state_dict(), trained.history, record, done=True)
+    with run.making():
+        if saved := run.load():
+            classifier = start(config, given.model, given.features)
+            classifier.load_state_dict(saved.tensors)
+            return Trained(classifier, saved.record["chosen"], saved.record["seconds"])
+        began = time.monotonic()
+        trained = train_head(config, given.features, given.model, device)
+        seconds = time.monotonic() - began
+        record = {
+            "split_hash": given.split_hash,
+            "method": name,
+            "chosen": trained.chosen,
+            "seconds": seconds,
+            "device": str(pick_device(device)),
+        }
+        run.save(trained.classifier.state_dict(), trained.history, record, done=True)
     return Trained(trained.classifier, trained.chosen, seconds)

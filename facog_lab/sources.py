@@ -244,8 +244,12 @@ def digits_split(labels: Tensor) -> tuple[Tensor, Tensor]:
 def imagenet_lt(config: DataConfig) -> Source:
     """Images named by two lists, those of ImageNet-LT (OLTR) unless the config gives others.
 
+    The lists' labels, whatever numbers they are, become 0 to C - 1 in their order; a class is named
+    by its folder, or by the list's number where folders are not the classes.
+
     Raises:
-        DataError: for a root or list that is missing, a malformed line, or labels with gaps.
+        DataError: for a root or list that is missing, a malformed line, or a label of the test
+            list that the training list does not have.
     """
     root = user_path(config.image_root) if config.image_root else find_data("imagenet_lt")
     if root is None or not root.is_dir():
@@ -258,24 +262,19 @@ def imagenet_lt(config: DataConfig) -> Source:
     test_list = _list_path(root, "test", config.test_list)
     names, labels = read_list(train_list)
     test_names, test_labels = read_list(test_list)
-    known = set(labels)
-    gap = next(label for label in range(len(known) + 1) if label not in known)
-    if gap < len(known):
+    known = {label: place for place, label in enumerate(sorted(set(labels)))}
+    if foreign := set(test_labels) - known.keys():
         raise DataError(
-            f"{train_list}: no image has label {gap}, although labels reach {max(known)}. Labels "
-            "must run from 0 without gaps."
-        )
-    if max(test_labels) >= len(known):
-        raise DataError(
-            f"{test_list}: label {max(test_labels)}, but {train_list.name} has only "
-            f"{len(known)} classes. The two lists must belong together."
+            f"{test_list}: label {max(foreign)}, but {train_list.name} has no image of that label. "
+            "The two lists must belong together."
         )
     folders = {
         label: PurePosixPath(name).parent.name for name, label in zip(names, labels, strict=True)
     }
-    class_names = tuple(folders[label] for label in range(len(known)))
+    class_names = tuple(folders[label] for label in known)
     if len(set(class_names)) < len(known):  # the folders are not the classes
-        class_names = tuple(str(label) for label in range(len(known)))
+        class_names = tuple(map(str, known))
+    labels, test_labels = ([known[label] for label in half] for half in (labels, test_labels))
     side = config.image_size or 256
     images, test_images = (ImageFiles(Folder(root), n, side, 3) for n in (names, test_names))
     return Source(class_names, images, torch.tensor(labels), test_images, torch.tensor(test_labels))

@@ -26,7 +26,7 @@ from facog_lab.datasets import DataConfig
 from facog_lab.dictionary import DictionaryConfig
 from facog_lab.loop import Step
 from facog_lab.phase1 import Phase1Config
-from facog_lab.phase2 import Phase2, Phase2Config, controls_of
+from facog_lab.phase2 import Phase2, Phase2Config, controls_at, controls_of
 from facog_lab.presets import Experiment
 from facog_lab.progress import Progress
 
@@ -69,11 +69,6 @@ def changes(steps: Mapping[str, Sequence[Any]], start: Controls) -> list[Change]
                 found.append(Change(step, name, old, new))
                 old = new
     return sorted(found, key=lambda change: change.step)
-
-
-def controls_at(steps: Mapping[str, Sequence[Any]], step: int) -> Controls:
-    """The controls that a step read, counted from 1."""
-    return Controls(**{name: steps[name][step - 1] for name in Controls.model_fields})
 
 
 def replay(loop: Phase2, steps: Mapping[str, Sequence[Any]], until: int) -> Iterator[Step]:
@@ -153,8 +148,10 @@ class Steered:
             run = store.Run(long_tailed.name, "steered", self.settings.phase2, plain.upstream, name)
             pipeline.save(run, loop, record, done)
             self.folder = run.folder
-        elif not ((before := plain.load()) and before.complete):
-            pipeline.save(plain, loop, record, done)
+        else:
+            with plain.making():
+                if not ((before := plain.load()) and before.complete):
+                    pipeline.save(plain, loop, record, done)
         self._saved = (loop.step, time.monotonic())
 
 

@@ -3,36 +3,49 @@
 A run lies in ``outputs/<data set>/<stage>/<key>/``. A save writes the state and the history under
 new names and then replaces ``manifest.json``, which holds size and SHA-256 of every file: the
 manifest is the moment of the save, so a run cut off while saving still has its last whole state.
+``previous.json`` is the manifest before that one, whose state is used, with a warning, where the
+last is damaged.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-import platform
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
-from torch import Tensor, nn
+from filelock import FileLock, Timeout
+from torch import Tensor
 
 import facog_lab
 from facog_lab.config import Config, digest
+from facog_lab.disk import StoreError, write, written_or_said
+from facog_lab.machine import environment
 
 FORMAT = 1
+MANIFEST, PREVIOUS = "manifest.json", "previous.json"
 # What happened while a run was made, as columns: history["epochs"]["loss"][3]. Numbers, names of
 # options, and None where there was nothing to measure.
 History = dict[str, dict[str, list[Any]]]
 
 
-class StoreError(RuntimeError):
-    """A run's folder holds something that was not written by this lab, or was damaged since."""
+class DamagedError(StoreError):
+    """A file of a run is missing, or is not what was written."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"{path} {what}. Remove the folder to make the run again.")
+        self.damage = f"{path} {what}"
+
+
+class RunWarning(UserWarning):
+    """A run is used although something of it is damaged, or was made elsewhere."""
 
 
 @dataclass
@@ -86,19 +99,51 @@ class Run:
         self.key = run_key(config, upstream)
         safe_name = re.sub(r"[^\w.-]+", "-", dataset).strip("-.") or "data"
         self.folder = outputs_root() / safe_name / stage / (name or self.key)
+        self._fell_back = False  # the manifest's state is known to be damaged
+
+    @contextlib.contextmanager
+    def making(self) -> Iterator[None]:
+        """Held by the one process that makes this run; others wait for it to end.
+
+        The system takes the lock from a process that dies. One process may hold it twice, so that
+        a notebook never waits for itself.
+
+        Raises:
+            StoreError: if nothing can be written there.
+        """
+        with written_or_said(self.folder):
+            locks = outputs_root() / ".locks"  # not in the folder, which people may remove
+            locks.mkdir(parents=True, exist_ok=True)
+            name = "-".join([*self.folder.parts[-3:], "lock"])
+            lock = FileLock(locks / name, is_singleton=True, thread_local=False)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                print(f"{self.folder} is being made elsewhere: waiting for it", flush=True)
+                lock.acquire(poll_interval=0.2)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def save(
         self, tensors: Mapping[str, Tensor], history: History, record: dict[str, Any], done: bool
     ) -> None:
-        """Writes a state, so that `load` gives it back; the state before it is then removed.
+        """Writes a state, so that `load` gives it back; the one before the last is then removed.
 
         Args:
             tensors: the state, by name.
             history: columns of numbers, texts and None.
             record: what to say about the run, as JSON values.
             done: False for a state to resume from.
+
+        Raises:
+            StoreError: if a tensor holds NaN or infinity, or something cannot be written, for
+                instance on a full disk. What was saved before is still there, and nothing else.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, tensor in tensors.items():
+            if not tensor.isfinite().all():
+                raise StoreError(f"{self.folder}: not saved, {name} holds NaN or infinity.")
         state = safetensors.torch.save({k: v.contiguous().cpu() for k, v in tensors.items()})
         parts = {
             "config.json": _json(self.config.model_dump(mode="json")),
@@ -106,8 +151,6 @@ class Run:
         }
         written = _json(history)
         parts[f"history-{_short_hash(written)}.json"] = written
-        for name, content in parts.items():
-            _write(self.folder / name, content)
         manifest = {
             "format": FORMAT,
             "stage": self.stage,
@@ -120,30 +163,73 @@ class Run:
                 for name, content in parts.items()
             },
         }
-        _write(self.folder / "manifest.json", _json(manifest | {"digest": digest(manifest)}))
-        for old in self.folder.iterdir():
-            if old.name not in parts and re.match(
-                r"(state|history)-\w+\.\w+$|\..*\.part$", old.name
-            ):
-                old.unlink()
+        try:
+            with written_or_said(self.folder, sum(map(len, parts.values()))):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                for name, content in parts.items():
+                    write(self.folder / name, content)
+                path = self.folder / MANIFEST
+                if path.exists() and not self._fell_back:
+                    write(self.folder / PREVIOUS, path.read_bytes())
+                write(path, _json(manifest | {"digest": digest(manifest)}))
+                self._fell_back = False
+        finally:
+            self._clean()
 
     def load(self) -> Saved | None:
         """The last whole state, or None if there is none.
 
+        Where that is damaged, the state before it, with a RunWarning that names the file.
+
         Raises:
-            StoreError: naming the file, if the manifest or a file it lists was changed.
+            StoreError: naming the file, if there is no whole state, or the run is another one.
         """
-        path = self.folder / "manifest.json"
-        if not path.exists():
-            return None
+        damage: DamagedError | None = None
+        for name in (MANIFEST, PREVIOUS):
+            if not (self.folder / name).exists():
+                continue
+            try:
+                saved = self._read(self.folder / name)
+            except DamagedError as error:
+                damage = damage or error
+                continue
+            if name == PREVIOUS:
+                damage = damage or DamagedError(self.folder / MANIFEST, "is missing")
+                _warn(f"{damage.damage}. The state that was saved before it is used.")
+                self._fell_back = True
+            return saved
+        if damage:
+            raise damage
+        return None
+
+    def warn_of_another_machine(self, record: Mapping[str, Any]) -> None:
+        """Says what differs where a run that was cut off goes on, if its bytes may depend on it."""
+        then, now = record["environment"], environment()
+        then, now = ({**e, **e["versions"], "versions": None, "cores": None} for e in (then, now))
+        if differing := [f"{k} {then.get(k)}, here {now[k]}" for k in now if then.get(k) != now[k]]:
+            _warn(
+                f"{self.folder} was begun elsewhere and goes on: {'; '.join(differing)}. Its last "
+                "digits may be others than those of a run that is made at one place."
+            )
+
+    def _read(self, path: Path) -> Saved:
         manifest = read_manifest(path)
         if manifest["format"] != FORMAT or manifest["key"] != self.key:
             raise StoreError(
-                f"{path} is of format {manifest['format']} and key {manifest['key']}; expected "
-                f"format {FORMAT} and key {self.key}. Remove the folder to make the run again."
+                f"{path} is of another run: {self._differences(manifest)}. Remove the folder to "
+                "make the run again."
             )
-        paths = [self._checked(name, facts) for name, facts in manifest["files"].items()]
-        kinds = {path.name.split("-")[0]: path for path in paths}
+        kinds = {}
+        for name, facts in manifest["files"].items():
+            if Path(name).name != name:
+                raise StoreError(f"{path} names a file outside its folder, {name!r}. Remove it.")
+            try:
+                kinds[name.split("-")[0]] = self._checked(name, facts)
+            except DamagedError as error:
+                if name != "config.json":
+                    raise
+                _warn(f"{error.damage}. It is written again: the run's key says what it held.")
+                write(self.folder / name, _json(self.config.model_dump(mode="json")))
         return Saved(
             tensors=safetensors.torch.load_file(kinds["state"]),  # mapped, not read
             history=json.loads(kinds["history"].read_bytes()),
@@ -156,100 +242,74 @@ class Run:
         try:
             with path.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        except FileNotFoundError:
-            raise StoreError(
-                f"{path} is missing. Remove the folder to make the run again."
-            ) from None
+        except OSError as error:
+            raise DamagedError(path, f"cannot be read ({error.strerror})") from error
         if path.stat().st_size != facts["bytes"] or sha256 != facts["sha256"]:
-            raise StoreError(
-                f"{path} is damaged: its content is not what the manifest says. "
-                "Remove the folder to make the run again."
-            )
+            raise DamagedError(path, "is damaged: its content is not what the manifest says")
         return path
+
+    def _differences(self, manifest: Mapping[str, Any]) -> str:
+        """What of a manifest is not this run's, in words."""
+        found = [
+            f"{name} {manifest.get(name)!r}, here {own!r}"
+            for name, own in (
+                ("format", FORMAT),
+                ("stage", self.stage),
+                ("upstream", self.upstream),
+            )
+            if manifest.get(name) != own
+        ]
+        try:
+            theirs = json.loads((self.folder / "config.json").read_bytes())
+        except (OSError, ValueError):
+            theirs = {}
+        ours = self.config.model_dump(mode="json")
+        found += [
+            f"{name} = {theirs.get(name)!r}, here {ours.get(name)!r}"
+            for name in sorted(theirs.keys() | ours.keys() if theirs else ())
+            if theirs.get(name) != ours.get(name)
+        ]
+        return "; ".join(found) or f"key {manifest['key']}, here {self.key}"
+
+    def _clean(self) -> None:
+        """Removes what no manifest names: older states, and pieces of a save that was cut off."""
+        keep: set[str] = set()
+        for name in (MANIFEST, PREVIOUS):
+            if (self.folder / name).exists():
+                try:
+                    keep |= read_manifest(self.folder / name)["files"].keys()
+                except DamagedError:  # whose files nobody knows
+                    return
+        with contextlib.suppress(OSError):  # the next save does it
+            for path in self.folder.iterdir():
+                if path.name not in keep and re.match(
+                    r"(state|history)-\w+\.\w+$|\..*\.part$", path.name
+                ):
+                    path.unlink(missing_ok=True)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """What a manifest says.
 
     Raises:
-        StoreError: naming the file, if it was changed since it was written.
+        DamagedError: naming the file, if it cannot be read or was changed since it was written.
     """
     try:
-        manifest = json.loads(path.read_bytes())
-        whole = manifest.pop("digest") == digest(manifest)
-    except (ValueError, KeyError, AttributeError, UnicodeDecodeError):
+        content = path.read_bytes()
+    except OSError as error:
+        raise DamagedError(path, f"cannot be read ({error.strerror})") from error
+    try:
+        manifest = json.loads(content)
+        whole = content == _json(manifest) and manifest.pop("digest") == digest(manifest)
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         whole = False
     if not whole:
-        raise StoreError(f"{path} is damaged. Remove the folder to make the run again.")
+        raise DamagedError(path, "is damaged")
     return manifest
 
 
-def pack(**parts: nn.Module | torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Modules and optimisers as one flat dictionary of tensors, each name led by its part's."""
-    return {
-        f"{part}.{name}": tensor.detach()
-        for part, owner in parts.items()
-        for name, tensor in _tensors(owner)
-    }
-
-
-def unpack(tensors: Mapping[str, Tensor], **parts: nn.Module | torch.optim.Optimizer) -> None:
-    """Puts what `pack` made back into the same parts."""
-    for part, owner in parts.items():
-        own = {
-            name.removeprefix(f"{part}."): tensor
-            for name, tensor in tensors.items()
-            if name.startswith(f"{part}.")
-        }
-        if isinstance(owner, nn.Module):
-            owner.load_state_dict(own)
-            continue
-        parameters = [p for group in owner.param_groups for p in group["params"]]
-        for name, tensor in own.items():
-            number, slot = name.split(".", 1)
-            parameter = parameters[int(number)]
-            # Adam counts its steps in a tensor that stays on the CPU
-            target = tensor if slot == "step" else tensor.to(parameter.device)
-            owner.state[parameter][slot] = target.clone()
-
-
-def environment() -> dict[str, Any]:
-    """Versions, processor, device and threads: what a figure was measured with."""
-    packages = ("torch", "torchvision", "numpy", "pydantic", "safetensors")
-    return {
-        "facog_lab": facog_lab.__version__,
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in packages},
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }
-
-
-def _tensors(owner: nn.Module | torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
-    if isinstance(owner, nn.Module):
-        yield from owner.state_dict().items()
-        return
-    parameters = [p for group in owner.param_groups for p in group["params"]]
-    for number, parameter in enumerate(parameters):
-        for slot, value in owner.state.get(parameter, {}).items():
-            if value is not None:
-                yield f"{number}.{slot}", value
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Writes a file so that its name stands for the whole content or for what was there before."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+def _warn(message: str) -> None:
+    warnings.warn(message, RunWarning, stacklevel=3)
 
 
 def _json(value: Any) -> bytes:
@@ -258,18 +318,3 @@ def _json(value: Any) -> bytes:
 
 def _short_hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:12]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()

@@ -13,11 +13,31 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 CONDA_NAMES = {"torch": "pytorch"}  # where conda-forge has another name than PyPI
-CORE_NEEDS = {"torch", "torchvision", "numpy", "pydantic", "safetensors"}
+CORE_NEEDS = {"torch", "torchvision", "numpy", "pydantic", "safetensors", "filelock"}
 CORE = {
     *("config", "draws", "datasets", "sources", "files", "images", "augment", "autoaugment"),
-    *("models", "losses", "loop", "phase1", "dictionary", "oversamplers", "phase2", "metrics"),
-    *("store", "presets", "progress", "pipeline", "controls", "steering"),
+    *(
+        "models",
+        "losses",
+        "loop",
+        "rewind",
+        "phase1",
+        "dictionary",
+        "oversamplers",
+        "phase2",
+        "metrics",
+    ),
+    *(
+        "store",
+        "disk",
+        "machine",
+        "packing",
+        "presets",
+        "progress",
+        "pipeline",
+        "controls",
+        "steering",
+    ),
     *("rebalanced_losses", "contrastive_rivals", "objectives", "rebalancing", "rivals"),
     *("smote", "adversarial", "borrowing", "makers"),
     *("cells", "paper", "paper_tables", "published", "results"),

@@ -162,9 +162,12 @@ def test_bombs_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "MAX_FILE_BYTES", 1000)
     with pytest.raises(DataError, match="has 1,001 bytes, more than 1,000"):
         open_files(bomb(zipfile.ZIP_STORED, 1001))
+    monkeypatch.setattr(files, "MAX_DIRECTORY_BYTES", 52)
+    with pytest.raises(DataError, match="table of contents has 53 bytes, more than 52"):
+        open_files(bomb(zipfile.ZIP_STORED, 1))
     monkeypatch.setattr(files, "MAX_FILES", 0)
     with pytest.raises(DataError, match="more than 0 files"):
-        open_files(bomb(zipfile.ZIP_STORED, 1))
+        open_files(tmp_path).names()
 
 
 def test_a_zip_that_lies_about_a_size_unpacks_no_more_than_it_says(tmp_path):

@@ -1,0 +1,49 @@
+"""Networks and optimisers as one flat dictionary of tensors, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+def pack(**parts: nn.Module | torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Modules and optimisers as one flat dictionary of tensors, each name led by its part's."""
+    return {
+        f"{part}.{name}": tensor.detach()
+        for part, owner in parts.items()
+        for name, tensor in _tensors(owner)
+    }
+
+
+def unpack(tensors: Mapping[str, Tensor], **parts: nn.Module | torch.optim.Optimizer) -> None:
+    """Puts what `pack` made back into the same parts."""
+    for part, owner in parts.items():
+        own = {
+            name.removeprefix(f"{part}."): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(f"{part}.")
+        }
+        if isinstance(owner, nn.Module):
+            owner.load_state_dict(own)
+            continue
+        owner.state.clear()  # an optimiser that took no step yet has none
+        parameters = [p for group in owner.param_groups for p in group["params"]]
+        for name, tensor in own.items():
+            number, slot = name.split(".", 1)
+            parameter = parameters[int(number)]
+            # Adam counts its steps in a tensor that stays on the CPU
+            target = tensor if slot == "step" else tensor.to(parameter.device)
+            owner.state[parameter][slot] = target.clone()
+
+
+def _tensors(owner: nn.Module | torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(owner, nn.Module):
+        yield from owner.state_dict().items()
+        return
+    parameters = [p for group in owner.param_groups for p in group["params"]]
+    for number, parameter in enumerate(parameters):
+        for slot, value in owner.state.get(parameter, {}).items():
+            if value is not None:
+                yield f"{number}.{slot}", value

@@ -1,0 +1,98 @@
+"""The same seed gives the same bytes, wherever and however it is computed."""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import stages
+import torch
+from conftest import ROOT
+from test_bad_data import as_folder, asked, tree
+
+from facog_lab import images, phase1, store
+from facog_lab.datasets import load
+from facog_lab.phase1 import Phase1Config
+
+MAKE = """
+import torch
+torch.set_num_threads(1)
+from facog_lab import pipeline, presets, rivals
+settings = presets.experiment(
+    phase1={"epochs": 4, "warmup_epochs": 1}, dictionary={"views": 1}, phase2={"epochs": 10}, seed=9
+)
+pipeline.phase2(settings, "cpu").finish()
+rivals.run(settings, "crt", "feature", "cpu")
+"""
+
+
+def made(outputs, **environment):
+    """Every file of every run, made in a process of its own."""
+    own = {"FACOG_OUTPUTS": str(outputs), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [sys.executable, "-c", MAKE],
+        check=True,
+        capture_output=True,
+        env=os.environ | own | environment,
+    )
+    found = {}
+    for manifest in sorted(outputs.rglob("manifest.json")):
+        for name in store.read_manifest(manifest)["files"]:
+            path = manifest.parent / name
+            found[str(path.relative_to(outputs))] = path.read_bytes()
+    return found
+
+
+@pytest.mark.long
+def test_two_processes_make_the_same_bytes(tmp_path):
+    one = made(tmp_path / "one", PYTHONHASHSEED="1")
+    two = made(tmp_path / "two", PYTHONHASHSEED="2")
+    assert len(one) == 4 * 3  # config, state and history of four stages
+    assert one == two
+    (first,) = (tmp_path / "one" / "digits" / "phase1").glob("*/manifest.json")
+    record = json.loads(first.read_bytes())["record"]
+    assert record["device"] == "cpu"
+    assert record["environment"]["threads"] == 1
+    assert {"torch", "numpy"} <= record["environment"]["versions"].keys()
+    assert record["environment"]["processor"]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_views_and_batches_do_not_depend_on_how_many_threads_decode(workers, tmp_path, monkeypatch):
+    """0 workers would be none beside the one that trains: `map` without a pool."""
+    path = as_folder(tree(), tmp_path / "pets")
+    monkeypatch.setattr(images, "DECODE_AT_MOST", 0)  # so that images stay in their files
+    config = Phase1Config(
+        architecture="small", feature_dim=0, projection_dim=8, views=2, augmentation="crop",
+        epochs=2, batch_size=4, warmup_epochs=0,
+    )  # fmt: skip
+
+    def taken():
+        loop = phase1.Phase1(config, load(asked("folder", path)), "cpu")
+        views = [loop.views(batch, 0) for batch in loop.batches]
+        list(loop)
+        return views, loop.state(), loop.history
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "parallel", map)
+        alone = taken()
+    with ThreadPoolExecutor(workers) as pool:
+        monkeypatch.setattr(images, "_pool", lambda: pool)
+        together = taken()
+    assert all(torch.equal(a, b) for a, b in zip(alone[0], together[0], strict=True))
+    assert all(torch.equal(alone[1][name], together[1][name]) for name in alone[1])
+    assert alone[2] == together[2]
+
+
+def test_the_readme_says_what_is_promised():
+    words = (ROOT / "README.md").read_text()
+    assert "## What is promised, what is not" in words
+    assert "Same seed, versions, machine and number of threads: the same bytes on a CPU" in words
+
+
+def test_stages_are_those_of_the_lab():
+    assert {stages.run_of(stage).stage for stage in ("phase1", "phase2", "dictionary", "head")} == {
+        "phase1", "phase2", "dictionary", "head"
+    }  # fmt: skip
