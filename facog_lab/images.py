@@ -30,6 +30,9 @@ DECODE_AT_MOST = 2**30  # bytes of decoded images in memory; more stay in their 
 # The statistics of images that stay in their files: those of ImageNet.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+# What PIL takes at a time: above 32 MiB, glibc gives it back to the system as soon as it is free.
+Image.core.set_block_size(64 * 2**20)
+
 CHUNK = 8  # images a thread decodes at a time: small ones cost less than handing them out
 SECONDS_BETWEEN_REPORTS = 3.0
 

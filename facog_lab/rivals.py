@@ -173,11 +173,19 @@ def head_on(
     """
     config = head_config(name, epochs=epochs, seed=seed)
     run = Run(given.dataset, "head", config, given.key)
+
+    def kept() -> Trained | None:
+        if (saved := run.load()) is None:
+            return None
+        classifier = start(config, given.model, given.features)
+        classifier.load_state_dict(saved.tensors)
+        return Trained(classifier, saved.record["chosen"], saved.record["seconds"])
+
+    if found := kept():
+        return found
     with run.making():
-        if saved := run.load():
-            classifier = start(config, given.model, given.features)
-            classifier.load_state_dict(saved.tensors)
-            return Trained(classifier, saved.record["chosen"], saved.record["seconds"])
+        if found := kept():  # another notebook has made it meanwhile
+            return found
         began = time.monotonic()
         trained = train_head(config, given.features, given.model, device)
         seconds = time.monotonic() - began
