@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +45,24 @@ def pick_device(device: Device) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(device)
+
+
+@contextlib.contextmanager
+def one_thread(device: torch.device) -> Iterator[None]:
+    """On a CPU, PyTorch computes with one thread inside; afterwards with as many as before.
+
+    For matrices as small as phase 2's: two threads that wait for each other many times a
+    millisecond are a little faster on an idle machine, and three times slower than one as soon as
+    something else wants a core, such as the page that shows the curves. The setting belongs to the
+    calling thread; setting it takes a tenth of a microsecond.
+    """
+    before = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def append(table: dict[str, list[Any]], row: dict[str, Any]) -> None:

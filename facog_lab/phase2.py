@@ -15,7 +15,7 @@ from facog_lab import draws, metrics, models, store
 from facog_lab.config import ConfigError, Device
 from facog_lab.controls import Controls, LabelSelection, OversamplerName
 from facog_lab.dictionary import FeatureDictionary
-from facog_lab.loop import Step, append, check_finite, pick_device
+from facog_lab.loop import Step, append, check_finite, one_thread, pick_device
 from facog_lab.makers import make_oversampler
 from facog_lab.oversamplers import Mix, Oversampler, figures_of, make_optimizer, take_step
 
@@ -140,6 +140,10 @@ class Phase2:
     def __next__(self) -> Step:
         if self.step >= self.total_steps:
             raise StopIteration
+        with one_thread(self.device):
+            return self._take_step()
+
+    def _take_step(self) -> Step:
         controls, seed = self.controls, self.config.seed
         figures = self.oversampler_of(controls).train_step(
             controls, draws.generator(self.device, seed, "oversampler", self.step)
