@@ -36,6 +36,7 @@ from facog_lab.dashboard import Dashboard
 from facog_lab.knobs import knobs
 from facog_lab.live_figure import LiveFigure, Place
 from facog_lab.loop import Step
+from facog_lab.moving import MovingFigure
 from facog_lab.page import Page
 from facog_lab.presets import Experiment
 from facog_lab.progress import Live, is_live
@@ -47,7 +48,7 @@ __all__ = ["LiveFigure", "Phase2Panel", "phase2"]
 
 CHANGES = 6  # of the controls that are listed, the last ones
 LINES = "margin:2px 0;line-height:1.3"
-REDRAW = 0.23  # seconds between two drawings of the charts at least
+REDRAW = 0.24  # seconds between two drawings of the charts at least
 READ = 1.0  # seconds between two changes of the texts, of recall and of the map
 SHARE = 0.1  # of the time at most that drawing takes; then it is drawn less often
 TERMS = 4.0  # seconds between two looks at every loss term and its gradient
@@ -124,7 +125,9 @@ class Phase2Panel:
         self.state, self.where, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.words, self.terms = widgets.HTML(), widgets.HTML()
         self.dashboard = Dashboard(self.run.loop, self.run.phase1_scores)
-        self.chart, self.board = map(figures.widget, self.dashboard.halves())
+        self.chart, self.board = (
+            figures.widget(canvas=MovingFigure(half)) for half in self.dashboard.halves()
+        )
         self._restart()
         self.box = self._arranged()
         self.place = Place()
