@@ -42,26 +42,15 @@ def noting(step):
     after(step)
 panel.worker.after = noting""",
 )
-# Every press of a key, in seconds since 1970, as the kernel's clock has it; and how many of the
-# page's frames showed other curves than the frame before.
+# Every press of a key, in seconds since 1970, as the kernel's clock has it; and how often the curves
+# were moved to where new data are.
 PRESSES = """() => {
     window.presses = [];
     document.addEventListener("keydown", event =>
         window.presses.push((performance.timeOrigin + event.timeStamp) / 1000), {capture: true});
     window.redraws = 0;
     const chart = document.querySelector(".js-plotly-plot");
-    const curves = () => [...chart.querySelectorAll("path.js-line")].map(p => p.getAttribute("d"));
-    let before = "", waiting = false;
-    new MutationObserver(() => {
-        if (waiting) return;
-        waiting = true;
-        requestAnimationFrame(() => {
-            waiting = false;
-            const now = curves().join();
-            window.redraws += now !== before;
-            before = now;
-        });
-    }).observe(chart, {subtree: true, childList: true, attributeFilter: ["d"]});
+    chart.on("plotly_transitioned", () => { window.redraws += 1; });
 }"""
 
 

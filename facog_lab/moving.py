@@ -5,8 +5,8 @@ and labels that are what they were. Here traces move and the rest is left alone,
 ranges: each is set with room to grow, and set again when its data have outgrown it.
 
 Besides, a FigureWidget takes four messages to say what one can say, and the page answers each
-drawing with all that plotly has filled in, which is stored and said back. Every message wakes four
-processes, on the cores that train.
+drawing with two that hold all that plotly has filled in. Every message wakes the kernel, the server
+and the page, on the cores that train. So here it is one, and `Unanswered` holds back the answers.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import anywidget
 import numpy as np
 import plotly.graph_objects as go
 import traitlets
@@ -24,6 +25,31 @@ LEAST = 0.4  # of its axis that the data must fill, or its range is set again
 AT_ONCE = {"mode": "immediate", "transition": {"duration": 0}}
 AT_ONCE |= {"frame": {"duration": 0, "redraw": False}}
 
+# What a model wants to tell the kernel passes through its `save`.
+SCRIPT = """
+export default {
+  async initialize({ model }) {
+    for (const id of model.get("figures")) {
+      const figure = await model.widget_manager.get_model(id);
+      const save = figure.save;
+      figure.save = function (changes, options) {
+        delete changes._js2py_traceDeltas;
+        delete changes._js2py_widget_layoutDelta;
+        return Object.keys(changes).length ? save.call(this, changes, options) : false;
+      };
+    }
+  },
+  render() {},
+};
+"""
+
+
+class Unanswered(anywidget.AnyWidget):
+    """A widget without looks, to be shown beside figures whose answers nobody needs."""
+
+    _esm = SCRIPT
+    figures = traitlets.List(traitlets.Unicode()).tag(sync=True)
+
 
 class MovingFigure(go.FigureWidget):
     """A FigureWidget whose `batch_animate` moves traces, at once, and draws nothing else.
@@ -31,12 +57,6 @@ class MovingFigure(go.FigureWidget):
     It sets the ranges of the axes that have none. A range that a hand has set in the page is left
     alone until a double click gives the axis back.
     """
-
-    # What plotly has filled in is needed by nobody here: not said back, not looked at.
-    _js2py_traceDeltas = traitlets.Dict(allow_none=True).tag(sync=True, echo_update=False)
-
-    def _handler_js2py_traceDeltas(self, change: Any) -> None:
-        pass
 
     def __init__(self, figure: go.Figure) -> None:
         super().__init__(figure)

@@ -36,7 +36,7 @@ from facog_lab.dashboard import Dashboard
 from facog_lab.knobs import knobs
 from facog_lab.live_figure import LiveFigure, Place
 from facog_lab.loop import Step
-from facog_lab.moving import MovingFigure
+from facog_lab.moving import MovingFigure, Unanswered
 from facog_lab.page import Page
 from facog_lab.presets import Experiment
 from facog_lab.progress import Live, is_live
@@ -291,7 +291,8 @@ class Phase2Panel:
         ]
         column = widgets.VBox(left, layout={"width": "300px", "flex": "0 0 auto"})
         wide = {"flex": "1 1 0", "min_width": "0"}
-        chart = widgets.VBox([Width(), self.chart, self.board], layout=wide)
+        unanswered = Unanswered(figures=[self.chart.model_id, self.board.model_id])
+        chart = widgets.VBox([Width(), unanswered, self.chart, self.board], layout=wide)
         return widgets.VBox([widgets.HBox([column, chart]), self.terms])
 
 
