@@ -60,9 +60,10 @@ class MovingFigure(go.FigureWidget):
 
     def __init__(self, figure: go.Figure) -> None:
         super().__init__(figure)
+        widget: Any = self
         # "Reset" would go back to the range of the first drawing, not to one that follows the data.
         kept = {"doubleClick": "autosize", "modeBarButtonsToRemove": ["resetScale2d"]}
-        self._config = self._config | kept
+        widget._config = widget._config | kept
         axes = {
             (number, letter): f"{letter}axis{(trace[f'{letter}axis'] or letter)[1:]}"
             for number, trace in enumerate(self.data)

@@ -48,7 +48,7 @@ __all__ = ["LiveFigure", "Phase2Panel", "phase2"]
 
 CHANGES = 6  # of the controls that are listed, the last ones
 LINES = "margin:2px 0;line-height:1.3"
-REDRAW = 0.24  # seconds between two drawings of the charts at least
+REDRAW = 0.23  # seconds between two drawings of the charts at least
 READ = 1.0  # seconds between two changes of the texts, of recall and of the map
 SHARE = 0.1  # of the time at most that drawing takes; then it is drawn less often
 TERMS = 4.0  # seconds between two looks at every loss term and its gradient

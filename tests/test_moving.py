@@ -32,16 +32,7 @@ def test_moving_is_one_message_that_draws_traces_alone():
     assert told["animation_opts"]["mode"] == "immediate"
     assert told["style_traces"] == [0]
     assert told["style_data"][0]["x"].tolist() == shown.data[0].x.tolist() == [1, 2, 39]
-    assert [update for update in updates if update] == []  # all within the ranges
-
-
-def test_the_answer_of_the_page_is_not_answered():
-    shown = figure()
-    sent = []
-    shown._send = lambda message, buffers=None: sent.append(message)
-    answer = {"trace_deltas": [{"uid": shown.data[0].uid}], "trace_edit_id": 1}
-    shown.set_state({"_js2py_traceDeltas": answer})
-    assert sent == []
+    assert updates == []  # all within the ranges
 
 
 def test_an_axis_is_set_anew_when_its_data_outgrow_it():
