@@ -4,9 +4,8 @@ When data change plotly draws the whole figure anew, and most of the time that t
 and labels that are what they were. Here traces move and the rest is left alone, so the axes need
 ranges: each is set with room to grow, and set again when its data have outgrown it.
 
-Besides, a FigureWidget takes four messages to say what one can say, and the page answers each
-drawing with two that hold all that plotly has filled in. Every message wakes the kernel, the server
-and the page, on the cores that train. So here it is one, and `Unanswered` holds back the answers.
+A FigureWidget takes four messages to say what one can say; each wakes the kernel, the server and
+the page, on the cores that train. So here it is one.
 """
 
 from __future__ import annotations
@@ -14,41 +13,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import anywidget
 import numpy as np
 import plotly.graph_objects as go
-import traitlets
 
 ROOM = 0.25  # of the data's span that is left free when a range is set
 LEAST = 0.4  # of its axis that the data must fill, or its range is set again
 # With these Plotly.animate draws the given traces once, at once, and nothing else.
 AT_ONCE = {"mode": "immediate", "transition": {"duration": 0}}
 AT_ONCE |= {"frame": {"duration": 0, "redraw": False}}
-
-# What a model wants to tell the kernel passes through its `save`.
-SCRIPT = """
-export default {
-  async initialize({ model }) {
-    for (const id of model.get("figures")) {
-      const figure = await model.widget_manager.get_model(id);
-      const save = figure.save;
-      figure.save = function (changes, options) {
-        delete changes._js2py_traceDeltas;
-        delete changes._js2py_widget_layoutDelta;
-        return Object.keys(changes).length ? save.call(this, changes, options) : false;
-      };
-    }
-  },
-  render() {},
-};
-"""
-
-
-class Unanswered(anywidget.AnyWidget):
-    """A widget without looks, to be shown beside figures whose answers nobody needs."""
-
-    _esm = SCRIPT
-    figures = traitlets.List(traitlets.Unicode()).tag(sync=True)
 
 
 class MovingFigure(go.FigureWidget):

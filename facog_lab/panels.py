@@ -36,11 +36,12 @@ from facog_lab.dashboard import Dashboard
 from facog_lab.knobs import knobs
 from facog_lab.live_figure import LiveFigure, Place
 from facog_lab.loop import Step
-from facog_lab.moving import MovingFigure, Unanswered
+from facog_lab.moving import MovingFigure
 from facog_lab.page import Page
 from facog_lab.presets import Experiment
 from facog_lab.progress import Live, is_live
 from facog_lab.triptych import phase2_terms
+from facog_lab.unanswered import Unanswered
 from facog_lab.width import Width
 from facog_lab.worker import Worker
 

@@ -26,10 +26,10 @@ WORKBENCH = {
     *("alarms", "atlas", "dashboard", "demo", "embedding", "explorers", "figures", "knobs"),
     *("live_figure", "maps", "mouse", "moving", "page", "panels", "parameters", "pictures"),
     *("portraits", "comparisons", "result_figures", "provenance", "sampler", "theme", "timelines"),
-    *("triptych", "width", "worker"),
+    *("triptych", "unanswered", "width", "worker"),
 }
 
-WIDGETS = {"panels", "knobs", "page", "width", "explorers", "atlas", "mouse"}
+WIDGETS = {"panels", "knobs", "page", "width", "unanswered", "explorers", "atlas", "mouse"}
 FIGURES = {
     "figures",
     "theme",
