@@ -1,7 +1,6 @@
 import math
 
 import numpy as np
-import plotly.graph_objects as go
 import pytest
 import tiny
 import torch
