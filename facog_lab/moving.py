@@ -26,6 +26,8 @@ AT_ONCE |= {"frame": {"duration": 0, "redraw": False}}
 class MovingFigure(go.FigureWidget):
     """A FigureWidget whose `batch_animate` moves traces, at once, and draws nothing else.
 
+    Its traces are scatters: plotly places a bar by the others beside it.
+
     It sets the ranges of the axes that have none. A range that a hand has set in the page is left
     alone until a double click gives the axis back.
     """
@@ -91,7 +93,8 @@ class MovingFigure(go.FigureWidget):
                 if low > high:  # no data
                     low, high = 0.0, 1.0
                 low = min(low, 0.0) if self._from_zero[name] else low
-                span, axis = (high - low) or 1.0, self.layout[name]
+                high = high if low < high else low + 1
+                span, axis = high - low, self.layout[name]
                 if ours is not None and not axis.autorange:
                     a, b = ours
                     if a <= low and high <= b and span >= LEAST * (b - a):

@@ -126,9 +126,9 @@ class Phase2Panel:
         self.state, self.where, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.words, self.terms = widgets.HTML(), widgets.HTML()
         self.dashboard = Dashboard(self.run.loop, self.run.phase1_scores)
-        self.chart, self.board = (
-            figures.widget(canvas=MovingFigure(half)) for half in self.dashboard.halves()
-        )
+        chart, board = self.dashboard.halves()
+        self.chart = figures.widget(canvas=MovingFigure(chart))
+        self.board = figures.widget(board)
         self._restart()
         self.box = self._arranged()
         self.place = Place()

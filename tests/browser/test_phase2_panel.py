@@ -102,6 +102,18 @@ def fits(span):
     return span["low"] == 0 and 0.4 * span["high"] < span["last"] <= span["high"]
 
 
+def test_recall_has_all_its_bars_and_the_map_its_diamonds_while_it_trains(panel):
+    graph = panel.panel.locator(".jp-CodeCell", has_text=CELL).locator(".js-plotly-plot").nth(1)
+    panel.wait(lambda: graph.locator(".bars .point path").count() == 20, "20 bars", 5)
+    heights = graph.evaluate(
+        "graph => [...graph.querySelectorAll('.bars .point path')].map(p => p.getBBox().height)"
+    )
+    assert sum(height > 5 for height in heights) >= 18  # a class may have no recall
+    place = "graph => graph.querySelector('path.point').getAttribute('transform')"
+    before = graph.evaluate(place)
+    panel.wait(lambda: graph.evaluate(place) != before, "a diamond that moves", 60)
+
+
 def test_the_page_does_not_answer_drawings(panel):
     panel.button("Pause").click()
     panel.page.get_by_text("Paused.").wait_for()
