@@ -122,16 +122,17 @@ class Dashboard:
         """Brings a figure, a half, or a widget of one, up to date with the loop."""
         self._catch_up()
         traces = {trace.meta: trace for trace in figure.data if trace.meta}
-        with figure.batch_update():
-            if "entropy" in traces:
+        if "entropy" in traces:
+            with figure.batch_animate(0):  # see moving.MovingFigure
                 for name, curve in self._curves.items():
                     traces[name].x, traces[name].y = curve.points()
                 self._draw_scores(traces)
-                marks = self._marks()
-                drawn = [(shape.x0, shape.label.text) for shape in figure.layout.shapes]
-                if drawn != [(mark["x0"], mark["label"]["text"]) for mark in marks]:
-                    figure.layout.shapes = marks
-            if "generated" in traces:
+            marks = self._marks()
+            drawn = [(shape.x0, shape.label.text) for shape in figure.layout.shapes]
+            if drawn != [(mark["x0"], mark["label"]["text"]) for mark in marks]:
+                figure.layout.shapes = marks
+        if "generated" in traces:
+            with figure.batch_update():  # bars that are moved alone lose their neighbours
                 traces["now"].y = self._recall(self.loop.scores)
                 generated = self._generate()
                 points = self._map.place(generated.features.cpu())

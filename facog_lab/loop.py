@@ -86,6 +86,24 @@ def enough_memory(phase: str, step: int, device: torch.device, asked: str) -> It
         ) from None
 
 
+@contextlib.contextmanager
+def one_thread(device: torch.device) -> Iterator[None]:
+    """On a CPU, PyTorch computes with one thread inside; afterwards with as many as before.
+
+    For matrices as small as phase 2's: two threads that wait for each other many times a
+    millisecond are a little faster on an idle machine, and three times slower than one as soon as
+    something else wants a core, such as the page that shows the curves. The setting belongs to the
+    calling thread; setting it takes a tenth of a microsecond.
+    """
+    before = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def append(table: dict[str, list[Any]], row: dict[str, Any]) -> None:
     """Adds a row to a table of columns; what a row lacks is None in its column."""
     rows = len(next(iter(table.values()), []))

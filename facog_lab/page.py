@@ -46,8 +46,8 @@ class Page(anywidget.AnyWidget):
     """The page's word that it is there, once a second. It must be shown somewhere in a panel."""
 
     _esm = SCRIPT
-    beats = traitlets.Int(0).tag(sync=True)
-    hidden = traitlets.Bool(False).tag(sync=True)
+    beats = traitlets.Int(0).tag(sync=True, echo_update=False)
+    hidden = traitlets.Bool(False).tag(sync=True, echo_update=False)
 
     def __init__(self, **state: Any) -> None:
         super().__init__(**state)

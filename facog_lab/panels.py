@@ -36,10 +36,12 @@ from facog_lab.dashboard import Dashboard
 from facog_lab.knobs import knobs
 from facog_lab.live_figure import LiveFigure, Place
 from facog_lab.loop import Step
+from facog_lab.moving import MovingFigure
 from facog_lab.page import Page
 from facog_lab.presets import Experiment
 from facog_lab.progress import Live, is_live
 from facog_lab.triptych import phase2_terms
+from facog_lab.unanswered import Unanswered
 from facog_lab.width import Width
 from facog_lab.worker import Worker
 
@@ -124,7 +126,9 @@ class Phase2Panel:
         self.state, self.where, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.words, self.terms = widgets.HTML(), widgets.HTML()
         self.dashboard = Dashboard(self.run.loop, self.run.phase1_scores)
-        self.chart, self.board = map(figures.widget, self.dashboard.halves())
+        chart, board = self.dashboard.halves()
+        self.chart = figures.widget(canvas=MovingFigure(chart))
+        self.board = figures.widget(board)
         self._restart()
         self.box = self._arranged()
         self.place = Place()
@@ -288,7 +292,8 @@ class Phase2Panel:
         ]
         column = widgets.VBox(left, layout={"width": "300px", "flex": "0 0 auto"})
         wide = {"flex": "1 1 0", "min_width": "0"}
-        chart = widgets.VBox([Width(), self.chart, self.board], layout=wide)
+        unanswered = Unanswered(figures=[self.chart.model_id, self.board.model_id])
+        chart = widgets.VBox([Width(), unanswered, self.chart, self.board], layout=wide)
         return widgets.VBox([widgets.HBox([column, chart]), self.terms])
 
 

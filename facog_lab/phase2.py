@@ -16,7 +16,7 @@ from facog_lab import draws, metrics, models, packing, store
 from facog_lab.config import ConfigError, Device
 from facog_lab.controls import Controls, LabelSelection, OversamplerName
 from facog_lab.dictionary import FeatureDictionary
-from facog_lab.loop import Step, append, enough_memory, pick_device
+from facog_lab.loop import Step, append, enough_memory, one_thread, pick_device
 from facog_lab.makers import make_oversampler
 from facog_lab.oversamplers import Mix, Oversampler, figures_of, make_optimizer, take_step
 from facog_lab.rewind import Rewind, bad_figures, bad_gradients
@@ -168,7 +168,7 @@ class Phase2:
         """One step of D, G and the classifier: what was measured."""
         seed, size = self.config.seed, self.config.batch_size
         asked = f"batch_size = {size:,}, n_s = {controls.n_s}, D_E = {self.dictionary.feature_dim}"
-        with enough_memory(self.phase, self.step + 1, self.device, asked):
+        with one_thread(self.device), enough_memory(self.phase, self.step + 1, self.device, asked):
             figures = self.oversampler_of(controls).train_step(
                 controls, draws.generator(self.device, seed, "oversampler", self.step)
             )

@@ -1,13 +1,13 @@
 import math
 
 import numpy as np
-import plotly.graph_objects as go
 import pytest
 import tiny
 import torch
 
 from facog_lab import dashboard
 from facog_lab.dashboard import Dashboard
+from facog_lab.moving import MovingFigure
 from facog_lab.phase2 import Phase2, Phase2Config
 from facog_lab.timelines import BINS, Curve, overlay
 
@@ -167,7 +167,7 @@ class TestDashboard:
     def test_a_widget_is_brought_up_to_date_as_a_figure_is(self):
         made = loop()
         board = Dashboard(made, made.scores)
-        widget = go.FigureWidget(board.figure())
+        widget = MovingFigure(board.figure())
         for _ in range(6):
             next(made)
         board.update(widget)

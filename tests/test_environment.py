@@ -44,24 +44,22 @@ CORE = {
 }
 WORKBENCH = {
     *("alarms", "atlas", "dashboard", "demo", "embedding", "explorers", "figures", "knobs"),
-    *("live_figure", "maps", "mouse", "page", "panels", "parameters", "pictures", "portraits"),
-    *(
-        "comparisons",
-        "result_figures",
-        "provenance",
-        "sampler",
-        "theme",
-        "timelines",
-        "triptych",
-        "width",
-        "worker",
-    ),
+    *("live_figure", "maps", "mouse", "moving", "page", "panels", "parameters", "pictures"),
+    *("portraits", "comparisons", "result_figures", "provenance", "sampler", "theme", "timelines"),
+    *("triptych", "unanswered", "width", "worker"),
 }
 
-WIDGETS = {"panels", "knobs", "page", "width", "explorers", "atlas", "mouse"}
-FIGURES = {"figures", "theme", "pictures", "portraits", "maps", "dashboard", "timelines"} | {
-    "result_figures"
-}
+WIDGETS = {"panels", "knobs", "page", "width", "unanswered", "explorers", "atlas", "mouse"}
+FIGURES = {
+    "figures",
+    "theme",
+    "pictures",
+    "portraits",
+    "maps",
+    "dashboard",
+    "timelines",
+    "moving",
+} | {"result_figures"}
 
 
 def pyproject():

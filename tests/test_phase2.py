@@ -1,4 +1,5 @@
 import math
+import threading
 from typing import get_args
 
 import pytest
@@ -55,6 +56,28 @@ def test_it_learns_and_its_history_holds_every_step():
     assert {"loss_d", "loss_adv", "loss_asc", "loss_cls", "entropy", "n_s"} <= set(table)
     assert len(trained.history["epochs"]["acsa"]) == 20
     assert trained.history["epochs"]["acsa"][-1] == trained.evaluate().acsa
+
+
+def test_a_step_takes_one_thread_and_gives_the_others_back(monkeypatch):
+    seen = []
+
+    def counted(*arguments):
+        seen.append(torch.get_num_threads())
+        return score(*arguments)
+
+    trained = loop(epochs=2)
+    monkeypatch.setattr(phase2, "score", counted)
+
+    def take():
+        torch.set_num_threads(2)
+        list(trained)
+        seen.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=take)  # the setting belongs to each thread
+    thread.start()
+    thread.join()
+    assert seen == [1, 1, 2]
+    assert torch.get_num_threads() == 1  # of the tests
 
 
 def test_same_seed_same_bytes_and_the_global_generator_is_left_alone():

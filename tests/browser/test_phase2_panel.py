@@ -11,6 +11,11 @@ CELL = "panels.phase2("
 STEPS = "run.history['steps']"
 TRAINER = "facog-training"
 TAKEN = re.compile(r"step ([\d,]+) of")
+# The first time axis of a figure, and where its curve ends.
+SPAN = """graph => {
+    const [low, high] = graph._fullLayout.xaxis.range;
+    return {low, high, last: graph._fullData[0].x.at(-1)};
+}"""
 LONG = 5000  # epochs: more than a test takes
 
 
@@ -67,6 +72,53 @@ def test_a_typed_number_is_used_to_the_digit(panel, control, label, typed):
     first = panel.ask_kernel(f"{STEPS}['{control}'].index({typed})")
     panel.wait(lambda: taken(panel) > first + 50, "steps after it", 20)
     assert set(panel.ask_kernel(f"{STEPS}['{control}'][{first}:]")) == {typed}
+
+
+def test_curves_move_within_axes_that_a_hand_may_set(panel):
+    graph = panel.panel.locator(".jp-CodeCell", has_text=CELL).locator(".js-plotly-plot").first
+    panel.wait(lambda: graph.evaluate(SPAN)["last"] > 100, "curves of 100 steps", 20)
+    panel.wait(lambda: fits(graph.evaluate(SPAN)), "an axis with room", 5)
+
+    box = graph.locator(".nsewdrag").first.bounding_box()
+    x, y = box["x"], box["y"] + box["height"] / 2
+    panel.page.mouse.move(x + 0.2 * box["width"], y)
+    panel.page.mouse.down()
+    panel.page.mouse.move(x + 0.6 * box["width"], y, steps=5)
+    panel.page.mouse.up()
+    zoomed = graph.evaluate(SPAN)
+    assert zoomed["low"] > 0
+    panel.wait(lambda: graph.evaluate(SPAN)["last"] > 2 * zoomed["last"], "twice the steps", 60)
+    assert graph.evaluate(SPAN) | {"last": 0} == zoomed | {"last": 0}
+
+    panel.page.mouse.dblclick(x + box["width"] / 2, y)
+    panel.wait(lambda: fits(graph.evaluate(SPAN)), "an axis that follows", 5)
+    seen = graph.evaluate(SPAN)["last"]
+    panel.wait(lambda: graph.evaluate(SPAN)["last"] > 1.5 * seen, "further steps", 60)
+    panel.wait(lambda: fits(graph.evaluate(SPAN)), "an axis that still follows", 5)
+
+
+def fits(span):
+    """Whether an axis shows all of its curve, and the curve fills a good part of it."""
+    return span["low"] == 0 and 0.4 * span["high"] < span["last"] <= span["high"]
+
+
+def test_recall_has_all_its_bars_and_the_map_its_diamonds_while_it_trains(panel):
+    graph = panel.panel.locator(".jp-CodeCell", has_text=CELL).locator(".js-plotly-plot").nth(1)
+    panel.wait(lambda: graph.locator(".bars .point path").count() == 20, "20 bars", 5)
+    heights = graph.evaluate(
+        "graph => [...graph.querySelectorAll('.bars .point path')].map(p => p.getBBox().height)"
+    )
+    assert sum(height > 5 for height in heights) >= 18  # a class may have no recall
+    place = "graph => graph.querySelector('path.point').getAttribute('transform')"
+    before = graph.evaluate(place)
+    panel.wait(lambda: graph.evaluate(place) != before, "a diamond that moves", 60)
+
+
+def test_the_page_does_not_answer_drawings(panel):
+    panel.button("Pause").click()
+    panel.page.get_by_text("Paused.").wait_for()
+    panel.page.wait_for_timeout(1000)  # time for an answer, which would end the edit
+    assert panel.ask_kernel("run.chart._trace_edit_in_process")
 
 
 def test_pause_step_and_reset(panel):
