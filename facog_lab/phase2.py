@@ -184,7 +184,8 @@ class Phase2:
         append(self.history["steps"], row | controls.model_dump())
         ends_epoch = batch == self.steps_per_epoch - 1
         if ends_epoch:
-            self.scores = self.evaluate()
+            with one_thread(self.device):
+                self.scores = self.evaluate()
             scored = {name: getattr(self.scores, name) for name in SCORED}
             append(self.history["epochs"], {"step": self.step} | scored)
         return Step(self.step, epoch, ends_epoch, row)
