@@ -457,9 +457,20 @@ def test_a_setting_that_opens_it_fails(setting):
     assert OPENING.search(f"{lab_command()} {setting}")
 
 
+def addresses(pid, port):
+    """Where a process and its children listen at a port."""
+    process = psutil.Process(pid)
+    return {
+        connection.laddr.ip
+        for one in (process, *process.children(recursive=True))
+        for connection in one.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+    }
+
+
 def status(url):
     try:
-        return urllib.request.urlopen(url, timeout=5).status
+        return urllib.request.urlopen(url, timeout=30).status
     except urllib.error.HTTPError as error:
         return error.code
 
@@ -488,18 +499,12 @@ def test_the_lab_listens_here_alone_and_asks_for_its_token(tmp_path):
                 break
         assert token is not None
         assert len(token) >= 32
-        listening = {
-            connection.laddr.ip
-            for process in (psutil.Process(server.pid), *psutil.Process(server.pid).children(True))
-            for connection in process.net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
-        }
+        until = time.monotonic() + 30
+        while not (listening := addresses(server.pid, port)) and time.monotonic() < until:
+            time.sleep(0.1)
         assert listening
         assert listening <= {"127.0.0.1", "::1"}
         url = f"http://127.0.0.1:{port}/api/contents"
-        until = time.monotonic() + 20
-        while status(url) is None and time.monotonic() < until:
-            time.sleep(0.1)
         assert status(url) == 403
         assert status(f"{url}?token={'0' * len(token)}") == 403
         assert status(f"{url}?token={token}") == 200
