@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.browser import desk, row, write
 
 MOVES, DOWN, BETWEEN = 50, 20, 400  # keys pressed, the first of them down, ms between them
-TURNS, TURN_SECONDS = 9, 4.0
+TURNS, TURN_SECONDS = 7, 4.0
 MEMORY_STEPS = 10_000
 MEMORY_FROM = 1_000  # steps after which nothing should grow but the history
 RESIDENT = "int(open('/proc/self/statm').read().split()[1]) * 4096 / 1e6"
