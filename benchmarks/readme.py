@@ -56,7 +56,8 @@ def table(name: str) -> str:
         level = "network" if method == "phase1" else "feature"
         gain, p = tests.loc[(method, level, ""), ["gain", "p"]]
         cells.append(spread(own, "tail20"))
-        cells.append(f"{gain:+.1f}" + (f" ({p:.3f})" if p == p else "") if gain == gain else "")
+        sure = "" if p != p else f" ({p:.3f})" if p >= 0.001 else " (< 0.001)"
+        cells.append(f"{gain:+.2f}{sure}" if gain == gain else "")
         cells.append(f"{statistics.mean(entropies):.2f}" if entropies else "")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", _note(paths[0], full)])
@@ -73,7 +74,7 @@ def _note(path: Any, rows: list[Row]) -> str:
         over += " of phase 2, on the features of one phase 1"
     elif seeds > 1:
         over += ", each with its own subset and phase 1"
-    machine = run["gpu"] if run["device"] == "cuda" else f"{run['threads']} thread(s) of a CPU"
+    machine = run["gpu"] if run["device"] == "cuda" else "a CPU"
     took = [
         f"{name} took {statistics.median(seconds):.0f} s"
         for name, method in (("phase 1", "phase1"), ("FACoG", "facog"))
@@ -83,7 +84,7 @@ def _note(path: Any, rows: list[Row]) -> str:
     return (
         f"{over}; percent. Gain over random oversampling in points, p of the paired t-test. "
         f"{rows[0]['parameters']:,} parameters; {' and '.join(took)} on {machine}{note}, torch "
-        f"{run['versions']['torch']}. `{run['command']}`"
+        f"{run['versions']['torch']}. From `{path.stem.rsplit('_', 1)[0]}_seed*.json`."
     )
 
 
