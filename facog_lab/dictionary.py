@@ -40,6 +40,7 @@ class FeatureDictionary:
         test_features: (M, D) float32.
         test_labels: (M,) int64.
         starts: (C + 1,) int64; class c has the rows starts[c] to starts[c + 1].
+        release: gives memory back that was read from a mapped file, see mapped.Mapped.
     """
 
     features: Tensor
@@ -50,6 +51,7 @@ class FeatureDictionary:
     test_features: Tensor
     test_labels: Tensor
     starts: Tensor
+    release: Callable[[], None] = lambda: None
 
     @classmethod
     def build(
@@ -113,7 +115,8 @@ class FeatureDictionary:
     def to(self, device: torch.device) -> FeatureDictionary:
         """The same dictionary on another device."""
         moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
-        return FeatureDictionary(**moved, class_names=self.class_names)
+        release = self.release if device.type == "cpu" else FeatureDictionary.release
+        return FeatureDictionary(**moved, class_names=self.class_names, release=release)
 
     def draw(self, labels: Tensor, n_s: int, rng: torch.Generator) -> Tensor:
         """Rows of n_s features of the wanted classes, drawn afresh for every label.
@@ -148,7 +151,9 @@ class FeatureDictionary:
 
     def gather(self, rows: Tensor) -> Tensor:
         """The features of rows of any shape, (..., D): `features[rows]`, in a third of its time."""
-        return self.features.index_select(0, rows.flatten()).view(*rows.shape, -1)
+        features = self.features.index_select(0, rows.flatten())
+        self.release()
+        return features.view(*rows.shape, self.feature_dim)
 
     def outwards(self, label: int) -> Tensor:
         """(N_c,) int64: the rows of a class, from the nearest to its mean to the farthest."""
@@ -180,12 +185,16 @@ class FeatureDictionary:
 
     @classmethod
     def from_tensors(
-        cls, tensors: dict[str, Tensor], class_names: tuple[str, ...]
+        cls,
+        tensors: dict[str, Tensor],
+        class_names: tuple[str, ...],
+        release: Callable[[], None] = lambda: None,
     ) -> FeatureDictionary:
-        """The dictionary that gave these tensors."""
+        """The dictionary that gave these tensors, which may be those of a mapped file."""
         labels = tensors["labels"]
         return cls(
             **tensors,
+            release=release,
             class_names=class_names,
             class_counts=_images_per_class(labels, tensors["images"], len(class_names)),
             starts=_starts(labels, len(class_names)),

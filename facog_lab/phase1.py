@@ -159,6 +159,7 @@ class Phase1:
         self.ahead = 1
         if self.device.type == "cuda" and isinstance(data.images, Tensor):
             self.ahead = max(1, min(AHEAD, PIXELS_AHEAD // (config.batch_size * pixels)))
+        self._made: dict[tuple[int, int], Tensor] = {}  # views, by epoch and batch
         self.step = 0
         self.history: store.History = {"epochs": {}}
         self.rewind = Rewind(self)
@@ -194,7 +195,9 @@ class Phase1:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.step, self.steps_per_epoch)
 
-        asked = f"batch_size = {len(labels):,}, views = {self.config.views}, side = {self.data.side}"
+        asked = (
+            f"batch_size = {len(labels):,}, views = {self.config.views}, side = {self.data.side}"
+        )
         with enough_memory(self.phase, self.step + 1, self.device, asked):
             measured, logits = self._descend(batch, labels, epoch)
         return measured, labels, logits
@@ -288,7 +291,6 @@ class Phase1:
             len(self.labels), generator=draws.generator("cpu", self.config.seed, "order", epoch)
         )
         self.batches = torch.tensor_split(order.to(self.device), self.steps_per_epoch)
-        self._made: dict[tuple[int, int], Tensor] = {}  # views, by epoch and batch
         self.sums = torch.zeros(3, device=self.device)
         self.right = torch.zeros(self.data.num_classes, device=self.device)
 

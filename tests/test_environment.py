@@ -29,6 +29,7 @@ CORE = {
     ),
     *(
         "store",
+        "mapped",
         "disk",
         "machine",
         "packing",
