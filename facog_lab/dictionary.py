@@ -13,6 +13,7 @@ from facog_lab import draws
 from facog_lab.augment import make_views
 from facog_lab.config import Config
 from facog_lab.datasets import ImageFiles
+from facog_lab.loop import keep_freed_memory
 from facog_lab.phase1 import Phase1
 
 BATCH = 500  # images in a forward pass; the result does not depend on it beyond rounding
@@ -214,18 +215,21 @@ def extract(
         report: called with the number of images just done.
     """
     data = phase1.data
+    keep_freed_memory(phase1.device.type == "cpu")
     train = [_features(phase1, data.images, "clean", 0, 0, report)]
     for view in range(config.views):
         train.append(
             _features(phase1, data.images, phase1.config.augmentation, config.seed, view, report)
         )
+    test = _features(phase1, data.test_images, "clean", 0, 0, report)
+    keep_freed_memory(False)
     copies = 1 + config.views
     return FeatureDictionary.build(
         features=torch.cat(train),
         labels=data.labels.repeat(copies),
         images=torch.arange(len(data.labels)).repeat(copies),
         class_names=data.class_names,
-        test_features=_features(phase1, data.test_images, "clean", 0, 0, report),
+        test_features=test,
         test_labels=data.test_labels,
     )
 
