@@ -16,9 +16,10 @@ from torch.utils.data import DataLoader
 
 from benchmarks.rows import row
 from benchmarks.usual import Views, recipes
-from facog_lab import datasets, dictionary, loop, phase1, presets
+from facog_lab import datasets, dictionary, phase1, presets
 from facog_lab.augment import make_views
 from facog_lab.dictionary import DictionaryConfig
+from facog_lab.machine import keep_freed_memory
 
 BATCH = 256
 READY = 4  # batches that two workers may have made ahead
@@ -224,11 +225,11 @@ def extraction(runs: int, device: str) -> Iterator[dict[str, Any]]:
     ratios = []
     for run in range(1 + runs):
         whole = timed(device, dictionary.extract, training, settings)
-        loop.keep_freed_memory(True)  # as extraction has it
+        keep_freed_memory(True)  # as extraction has it
         forward = timed(device, bare)
         if run:
             ratios.append(forward / whole)
         gc.collect()
-    loop.keep_freed_memory(False)
+    keep_freed_memory(False)
     yield row("dictionary: extraction, of the forward pass", ratios, "×", 0.95, most=False,
         device=device)  # fmt: skip

@@ -13,7 +13,7 @@ from facog_lab import draws
 from facog_lab.augment import make_views
 from facog_lab.config import Config
 from facog_lab.datasets import ImageFiles
-from facog_lab.loop import keep_freed_memory
+from facog_lab.machine import keep_freed_memory
 from facog_lab.phase1 import Phase1
 
 BATCH = 500  # images in a forward pass; the result does not depend on it beyond rounding

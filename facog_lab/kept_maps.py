@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from facog_lab import embedding, store
+from facog_lab import embedding
 from facog_lab.config import digest
 from facog_lab.embedding import Floats, Map, MapConfig, Method
+from facog_lab.machine import environment
 from facog_lab.store import Run
 
 PACKAGES = {"tsne": "openTSNE", "umap": "umap-learn"}
@@ -56,7 +57,7 @@ def fit_map(
 
     if method not in PACKAGES:
         return fitted()
-    machine = store.environment()
+    machine = environment()
     made_by = [version(PACKAGES[method]), machine["processor"], machine["threads"]]
     # What the settings say of other things than the fit is no part of the key.
     settings = settings.replace(per_class=1, max_real=embedding.FEWEST)

@@ -1,4 +1,4 @@
-"""What a figure was measured with: versions, processor, device, threads; what memory is free or kept."""
+"""What a figure was measured with: versions, processor, device, threads; what memory is free."""
 
 from __future__ import annotations
 

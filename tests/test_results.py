@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import readme, rows
-from benchmarks.record import RESULTS
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 COLUMNS = {
     "dataset", "imbalance_ratio", "preset", "method", "level", "seed", "protocol", "acsa", "gm",
