@@ -6,7 +6,7 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY = PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults test-browser lab check format clean
+.PHONY: help demo test test-faults test-browser lab bench check format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ test-browser: .venv/browser ## JupyterLab in a real Chromium; screenshots in out
 
 lab: .venv/installed ## JupyterLab at the notebooks
 	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks
+
+bench: .venv/installed ## speed of every stage, into benchmarks/results/speed.json; ARGS="views step"
+	$(BIN)/python -m benchmarks.speed $(ARGS)
 
 check: .venv/installed ## formatting, lint (notebooks included), types
 	$(BIN)/ruff format --check .

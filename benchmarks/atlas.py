@@ -16,7 +16,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.browser import Desk, desk, row, write
+from benchmarks.browser import Desk, desk
+from benchmarks.rows import row, write
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.embedding import Map
 from facog_lab.oversamplers import Mix

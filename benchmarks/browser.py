@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import shutil
-import statistics
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,49 +49,3 @@ def desk() -> Iterator[Desk]:
         with tests.Lab(Path(folder)) as lab:
             yield Desk(tests, lab, browser)
         browser.close()
-
-
-def row(
-    name: str,
-    values: Sequence[float],
-    unit: str,
-    bar: float,
-    most: bool,
-    of: Callable[[Sequence[float]], float] = statistics.median,
-) -> dict[str, Any]:
-    """A row of speed results: one figure of several, their spread, and whether it holds a bar.
-
-    Args:
-        name: what was measured.
-        values: each run's figure.
-        unit: of the values.
-        bar: what `of(values)` must reach.
-        most: whether the bar is the most that is allowed, not the least.
-        of: what is made of the values, their median or the worst.
-    """
-    value = of(values)
-    return {
-        "name": name,
-        "value": round(value, 3),
-        "low": round(min(values), 3),
-        "high": round(max(values), 3),
-        "runs": len(values),
-        "unit": unit,
-        "bar": f"{'≤' if most else '≥'} {bar:g}",
-        "holds": value <= bar if most else value >= bar,
-        "device": "cpu",
-    }
-
-
-def write(rows: Sequence[dict[str, Any]], path: Path | None, command: str) -> None:
-    """Prints rows, and puts them into a results file in the place of those of the same name."""
-    for one in rows:
-        print("{name}: {value} {unit} ({low} to {high}), bar {bar}: {holds}".format(**one))
-    if path is None:
-        return
-    before = json.loads(path.read_text())["rows"] if path.exists() else []
-    made: dict[str, Any] = {"command": command, "environment": store.environment()}
-    made["date"] = datetime.now(UTC).strftime("%Y-%m-%d")
-    new = {one["name"]: one | {"made": made} for one in rows}
-    kept = {one["name"]: one for one in before} | new
-    path.write_text(json.dumps({"rows": list(kept.values())}, indent=1, ensure_ascii=False) + "\n")

@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.browser import desk, row, write
+from benchmarks.browser import desk
+from benchmarks.rows import row, write
 
 MOVES, DOWN, BETWEEN = 50, 20, 400  # keys pressed, the first of them down, ms between them
 TURNS, TURN_SECONDS = 7, 4.0

@@ -245,14 +245,14 @@ class SAFA(Learned):
     def generate(self, labels: Tensor, controls: Controls, rng: torch.Generator) -> Mix:
         """(B, D) features for (B,) labels: a real one of the class, and where it was moved."""
         rows = self.dictionary.draw(labels, 1, rng)
-        real = self.dictionary.features[rows[:, 0]]
+        real = self.dictionary.gather(rows[:, 0])
         made = self._moved(real, self._codes(labels, rng))
         return Mix(made, torch.ones(rows.shape, device=labels.device), rows, made - real)
 
     def _codes(self, labels: Tensor, rng: torch.Generator) -> Tensor:
         """A code of a random feature of the head classes for every label."""
         pick = torch.randint(len(self.heads), (len(labels),), generator=rng, device=labels.device)
-        return self._encode(self.dictionary.features[self.heads[pick]])
+        return self._encode(self.dictionary.gather(self.heads[pick]))
 
     def _encode(self, features: Tensor) -> Tensor:
         return F.normalize(self.encoder(features), dim=1)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from facog_lab import models
 from facog_lab.controls import Controls
 from facog_lab.dictionary import FeatureDictionary
-from facog_lab.oversamplers import FACoG, Mix, Unlearned, as_features, mix
+from facog_lab.oversamplers import FACoG, Mix, Unlearned, as_features, combine
 
 LENDERS = 5  # nearest head classes, one of which lends a direction
 GATE = 0.1  # how much of a direction is added before anything is learned
@@ -82,7 +82,7 @@ class TailCalib(Unlearned):
     def generate(self, labels: Tensor, controls: Controls, rng: torch.Generator) -> Mix:
         """(B, D) features for (B,) labels, each around a real one of its class."""
         rows = self.dictionary.draw(labels, 1, rng)
-        real = self.dictionary.features[rows[:, 0]]
+        real = self.dictionary.gather(rows[:, 0])
         near = torch.cdist(real, self.means).topk(self.k, largest=False).indices  # (B, k)
         mean = (self.means[near].sum(1) + real) / (self.k + 1)
         # Standard normal numbers times the centred features, over √(N - 1), have exactly the
@@ -165,11 +165,10 @@ class FACoGAttention(FACoG):
         slot = torch.randint(
             self.lenders.shape[1], (len(labels),), generator=rng, device=labels.device
         )
-        a, b = self.dictionary.features[
-            self.dictionary.draw(self.lenders[labels, slot], 2, rng)
-        ].unbind(1)  # (B, D) each
-        features = self.dictionary.features[rows]
+        pairs = self.dictionary.draw(self.lenders[labels, slot], 2, rng)
+        a, b = self.dictionary.gather(pairs).unbind(1)  # (B, D) each
+        features = self.dictionary.gather(rows)
         weights, gates = self.generator(noise, labels, features, a - b)
-        inside = mix(self.dictionary, rows, weights).features
+        inside = combine(features, rows, weights).features
         made = self.as_features(inside + gates * (a - b))
         return Mix(made, weights, rows, made - inside)

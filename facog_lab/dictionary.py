@@ -13,6 +13,7 @@ from facog_lab import draws
 from facog_lab.augment import make_views
 from facog_lab.config import Config
 from facog_lab.datasets import ImageFiles
+from facog_lab.machine import keep_freed_memory
 from facog_lab.phase1 import Phase1
 
 BATCH = 500  # images in a forward pass; the result does not depend on it beyond rounding
@@ -40,6 +41,7 @@ class FeatureDictionary:
         test_features: (M, D) float32.
         test_labels: (M,) int64.
         starts: (C + 1,) int64; class c has the rows starts[c] to starts[c + 1].
+        release: gives memory back that was read from a mapped file, see mapped.Mapped.
     """
 
     features: Tensor
@@ -50,6 +52,7 @@ class FeatureDictionary:
     test_features: Tensor
     test_labels: Tensor
     starts: Tensor
+    release: Callable[[], None] = lambda: None
 
     @classmethod
     def build(
@@ -113,7 +116,8 @@ class FeatureDictionary:
     def to(self, device: torch.device) -> FeatureDictionary:
         """The same dictionary on another device."""
         moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
-        return FeatureDictionary(**moved, class_names=self.class_names)
+        release = self.release if device.type == "cpu" else FeatureDictionary.release
+        return FeatureDictionary(**moved, class_names=self.class_names, release=release)
 
     def draw(self, labels: Tensor, n_s: int, rng: torch.Generator) -> Tensor:
         """Rows of n_s features of the wanted classes, drawn afresh for every label.
@@ -146,6 +150,12 @@ class FeatureDictionary:
         rows = torch.where((size >= n_s)[:, None], chosen.gather(1, shuffle), repeated)
         return first[:, None] + rows
 
+    def gather(self, rows: Tensor) -> Tensor:
+        """The features of rows of any shape, (..., D): `features[rows]`, in a third of its time."""
+        features = self.features.index_select(0, rows.flatten())
+        self.release()
+        return features.view(*rows.shape, self.feature_dim)
+
     def outwards(self, label: int) -> Tensor:
         """(N_c,) int64: the rows of a class, from the nearest to its mean to the farthest."""
         first, last = self.starts[label : label + 2].tolist()
@@ -176,12 +186,16 @@ class FeatureDictionary:
 
     @classmethod
     def from_tensors(
-        cls, tensors: dict[str, Tensor], class_names: tuple[str, ...]
+        cls,
+        tensors: dict[str, Tensor],
+        class_names: tuple[str, ...],
+        release: Callable[[], None] = lambda: None,
     ) -> FeatureDictionary:
-        """The dictionary that gave these tensors."""
+        """The dictionary that gave these tensors, which may be those of a mapped file."""
         labels = tensors["labels"]
         return cls(
             **tensors,
+            release=release,
             class_names=class_names,
             class_counts=_images_per_class(labels, tensors["images"], len(class_names)),
             starts=_starts(labels, len(class_names)),
@@ -201,18 +215,21 @@ def extract(
         report: called with the number of images just done.
     """
     data = phase1.data
+    keep_freed_memory(phase1.device.type == "cpu")
     train = [_features(phase1, data.images, "clean", 0, 0, report)]
     for view in range(config.views):
         train.append(
             _features(phase1, data.images, phase1.config.augmentation, config.seed, view, report)
         )
+    test = _features(phase1, data.test_images, "clean", 0, 0, report)
+    keep_freed_memory(False)
     copies = 1 + config.views
     return FeatureDictionary.build(
         features=torch.cat(train),
         labels=data.labels.repeat(copies),
         images=torch.arange(len(data.labels)).repeat(copies),
         class_names=data.class_names,
-        test_features=_features(phase1, data.test_images, "clean", 0, 0, report),
+        test_features=test,
         test_labels=data.test_labels,
     )
 

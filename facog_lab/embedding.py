@@ -12,12 +12,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
+from facog_lab import compiled
 from facog_lab.config import Config, ConfigError, unknown
 
 Method = Literal["pca", "tsne", "umap"]
@@ -27,8 +28,6 @@ Placer = Callable[[Floats], ArrayLike]
 FEWEST = 5  # points that make a map; below, no neighbourhood can be compared with another
 KEPT_DIMENSIONS = 50  # what t-SNE and UMAP see of wider features: their first principal components
 JUDGED = 2000  # points, drawn with the seed, that trustworthiness looks at
-
-_compiled: set[bool] = set()  # which of UMAP's two ways this process has compiled
 
 
 class MapConfig(Config):
@@ -218,16 +217,47 @@ def _umap(real: Floats, seed: int, n_neighbors: int, tell: Callable[[str], None]
     most = len(real) - 1
     if n_neighbors > most:
         tell(f"UMAP: n_neighbors {most} instead of {n_neighbors}, for {len(real)} points.")
-    searched = len(real) >= 4096  # UMAP compares all pairs of fewer; for more it compiles a search
-    if searched not in _compiled:
-        tell("UMAP: compiling, 20 to 80 s, once in every new process ...")
-    from umap import UMAP
+    neighbours = min(n_neighbors, most)
+    with compiled.kept(("umap-learn", "pynndescent")) as is_new:
+        if is_new:
+            tell("UMAP: compiling, 20 to 60 s, the first time only ...")
+        from umap import UMAP
 
-    # One job, because a seeded UMAP uses one and warns of any other number.
-    umap = UMAP(n_neighbors=min(n_neighbors, most), random_state=seed, n_jobs=1).fit(real)
-    umap.transform(real[:2])  # placing is compiled on its own: now, as announced
-    _compiled.add(searched)
-    return _Fitted(umap.embedding_, umap.transform)
+        # Neighbours from here: below 4,096 points the library calls Python for every pair, above
+        # it searches by code that cannot be kept, a minute's compiling in every process.
+        search = _Neighbours(real)
+        distances, indices = search.index.kneighbors(real, neighbours)
+        # One job, because a seeded UMAP uses one and warns of any other number.
+        umap = UMAP(
+            n_neighbors=neighbours,
+            random_state=seed,
+            n_jobs=1,
+            precomputed_knn=(indices, distances),
+        ).fit(real)
+        umap._knn_search_index = search
+        umap.transform(real[:2])  # placing is compiled on its own: now, as announced
+
+    def place(new: Floats) -> ArrayLike:
+        with compiled.kept(("umap-learn", "pynndescent")):
+            return umap.transform(new)
+
+    return _Fitted(umap.embedding_, place)
+
+
+class _Neighbours:
+    """What UMAP asks of a search for neighbours; here it compares all pairs."""
+
+    _angular_trees = False
+
+    def __init__(self, real: Floats) -> None:
+        from sklearn.neighbors import NearestNeighbors
+
+        self.index = NearestNeighbors(algorithm="brute").fit(real)
+
+    def query(self, new: Floats, k: int, epsilon: float) -> tuple[NDArray[Any], NDArray[Any]]:
+        """(M, k) rows of the real points and distances; `epsilon` is for approximate searches."""
+        distances, indices = self.index.kneighbors(new, k)
+        return indices, distances
 
 
 def _trustworthiness(real: Floats, coordinates: Floats, seed: int) -> float:
@@ -244,6 +274,7 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
         warnings.filterwarnings("ignore", "Graph is not fully connected", UserWarning)
+        warnings.filterwarnings("ignore", "precomputed_knn", UserWarning)  # we give it the search
         yield
 
 

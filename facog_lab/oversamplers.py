@@ -251,8 +251,8 @@ class FACoG(Learned):
         self.generator.train(training)  # for the option of batch norm in G
         rows = self.references.rows(labels, controls.n_s, rng)  # (B, n_s)
         noise = self._noise(labels, rng)
-        weights = self.generator(noise, labels, self.dictionary.features[rows])
-        return mix(self.dictionary, rows, weights)
+        features = self.dictionary.gather(rows)  # (B, n_s, D)
+        return combine(features, rows, self.generator(noise, labels, features))
 
     def _noise(self, labels: Tensor, rng: torch.Generator) -> Tensor:
         width = int(self.generator.noise_dim)  # type: ignore[arg-type]
@@ -265,13 +265,17 @@ def real_batch(
     """Labels drawn evenly over classes, (size,), and a real feature of each, (size, D)."""
     device = dictionary.labels.device
     labels = torch.randint(dictionary.num_classes, (size,), generator=rng, device=device)
-    return labels, dictionary.features[dictionary.draw(labels, 1, rng)[:, 0]]
+    return labels, dictionary.gather(dictionary.draw(labels, 1, rng)[:, 0])
 
 
 def mix(dictionary: FeatureDictionary, rows: Tensor, weights: Tensor) -> Mix:
     """f̃ = Σ w_i f_i (§3.3) for (B, n_s) rows of the dictionary and (B, n_s) weights."""
-    features = torch.einsum("bn,bnd->bd", weights, dictionary.features[rows])
-    return Mix(features, weights, rows)
+    return combine(dictionary.gather(rows), rows, weights)
+
+
+def combine(features: Tensor, rows: Tensor, weights: Tensor) -> Mix:
+    """`mix` for whoever has the features of the rows already, (B, n_s, D)."""
+    return Mix(torch.einsum("bn,bnd->bd", weights, features), weights, rows)
 
 
 def as_features(dictionary: FeatureDictionary) -> Callable[[Tensor], Tensor]:

@@ -20,11 +20,16 @@ from facog_lab.augment import make_views
 from facog_lab.config import Device
 from facog_lab.datasets import LongTailed
 from facog_lab.loop import Step, append, enough_memory, pick_device
+from facog_lab.machine import keep_freed_memory
 from facog_lab.objectives import Objective, ObjectiveName, Terms, classifier_for
 from facog_lab.rebalanced_losses import LossConfig
 from facog_lab.rewind import Rewind, bad_figures, bad_gradients
 
 Recipe = Literal["clean", "crop", "crop_flip", "standard", "autoaugment_cutout", "imagenet"]
+
+
+AHEAD = 8  # steps whose views a GPU makes at once
+PIXELS_AHEAD = 2**25  # but no more values than this for one view of each image
 
 
 class Phase1Config(LossConfig):
@@ -138,6 +143,7 @@ class Phase1:
             config.lr,
             config.momentum,
             weight_decay=config.weight_decay,
+            fused=self.device.type == "cuda",
         )
         self.images = data.images
         if isinstance(data.images, Tensor):
@@ -147,6 +153,13 @@ class Phase1:
         # contrasts and its batch norm, and every image is seen once.
         self.steps_per_epoch = math.ceil(len(self.labels) / config.batch_size)
         self.total_steps = config.epochs * self.steps_per_epoch
+        # A GPU waits for the CPU to launch the many small operations that make views: launch them
+        # for several steps at once. On a CPU the views of one step fit its caches better.
+        pixels = data.channels * (config.crop_size or data.side) ** 2
+        self.ahead = 1
+        if self.device.type == "cuda" and isinstance(data.images, Tensor):
+            self.ahead = max(1, min(AHEAD, PIXELS_AHEAD // (config.batch_size * pixels)))
+        self._made: dict[tuple[int, int], Tensor] = {}  # views, by epoch and batch
         self.step = 0
         self.history: store.History = {"epochs": {}}
         self.rewind = Rewind(self)
@@ -160,6 +173,7 @@ class Phase1:
             raise StopIteration
         if self.step % self.steps_per_epoch == 0:
             self._start_epoch()
+            keep_freed_memory(self.device.type == "cpu")
             self.rewind.keep()
         return self._counted(*self._take())
 
@@ -177,19 +191,20 @@ class Phase1:
     def _take(self) -> tuple[Tensor, Tensor, Tensor]:
         """One step of SGD: (3,) the loss and its terms, the labels, and (B, C) logits."""
         epoch, batch = divmod(self.step, self.steps_per_epoch)
-        index = self.batches[batch]
-        labels = self.labels[index]
+        labels = self.labels[self.batches[batch]]
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.step, self.steps_per_epoch)
 
-        asked = f"batch_size = {len(index):,}, views = {self.config.views}, side = {self.data.side}"
+        asked = (
+            f"batch_size = {len(labels):,}, views = {self.config.views}, side = {self.data.side}"
+        )
         with enough_memory(self.phase, self.step + 1, self.device, asked):
-            measured, logits = self._descend(index, labels, epoch)
+            measured, logits = self._descend(batch, labels, epoch)
         return measured, labels, logits
 
-    def _descend(self, index: Tensor, labels: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+    def _descend(self, batch: int, labels: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
         self.model.train()
-        loss, terms, logits = self.loss(self.views(index, epoch), labels, epoch)
+        loss, terms, logits = self.loss(self._views_of(batch, epoch), labels, epoch)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -203,6 +218,8 @@ class Phase1:
         epoch, batch = divmod(self.step, self.steps_per_epoch)
         self.step += 1
         ends_epoch = batch == self.steps_per_epoch - 1
+        if self.step == self.total_steps:
+            keep_freed_memory(False)
         return Step(self.step, epoch, ends_epoch, self._end_epoch() if ends_epoch else {})
 
     def loss(self, views: Tensor, labels: Tensor, epoch: int) -> Terms:
@@ -243,6 +260,14 @@ class Phase1:
                 for view, recipe in enumerate(self.objective.recipes)
             ]
         )
+
+    def _views_of(self, batch: int, epoch: int) -> Tensor:
+        if (epoch, batch) not in self._made:
+            batches = self.batches[batch : batch + self.ahead]
+            sizes = [len(index) for index in batches]
+            parts = self.views(torch.cat(batches), epoch).split(sizes, dim=1)
+            self._made = {(epoch, batch + i): part for i, part in enumerate(parts)}
+        return self._made.pop((epoch, batch))
 
     def state(self) -> dict[str, Tensor]:
         """What an epoch's end leaves behind: weights, momentum, the step."""

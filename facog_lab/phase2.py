@@ -230,7 +230,7 @@ class Phase2:
             generated = self.oversampler_of(controls).generate(labels, controls, rng)
         features = generated.features
         if self.config.classifier_batches == "mixed":
-            features = torch.cat([features, self.dictionary.features[real]])
+            features = torch.cat([features, self.dictionary.gather(real)])
             labels = torch.cat([labels, self.dictionary.labels[real]])
         logits = self.classifier(features)
         if self.config.logit_prior == "seen":

@@ -167,11 +167,11 @@ def features(settings: Experiment, device: Device = "auto") -> dictionary.Featur
     long_tailed, run = data(settings.data), run_of(settings, "dictionary")
     names = long_tailed.class_names
     if saved := run.load():
-        return dictionary.FeatureDictionary.from_tensors(saved.tensors, names)
+        return dictionary.FeatureDictionary.from_tensors(saved.tensors, names, saved.release)
     trained = phase1(settings, device).finish()
     with run.making():
         if saved := run.load():  # another notebook has made it meanwhile
-            return dictionary.FeatureDictionary.from_tensors(saved.tensors, names)
+            return dictionary.FeatureDictionary.from_tensors(saved.tensors, names, saved.release)
         started = time.monotonic()
         images = len(long_tailed.labels) * (1 + settings.dictionary.views)
         total = images + len(long_tailed.test_labels)

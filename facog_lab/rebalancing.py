@@ -187,7 +187,7 @@ def fit(
             chosen = batch(
                 config, dictionary, rows, draws.generator(device, config.seed, "head", step)
             )
-            logits = classifier(dictionary.features[chosen]) * scales
+            logits = classifier(dictionary.gather(chosen)) * scales
             loss = criterion(logits, dictionary.labels[chosen], epoch, config.epochs)
             lr = config.lr
             if config.schedule == "cosine":

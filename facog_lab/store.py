@@ -15,7 +15,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 import facog_lab
+from facog_lab import mapped
 from facog_lab.config import Config, digest
 from facog_lab.disk import StoreError, write, written_or_said
 from facog_lab.machine import environment
@@ -57,12 +58,14 @@ class Saved:
         history: columns of figures, one table a kind of row.
         record: what was recorded about the run: config, versions, hardware, metrics, seconds.
         complete: False if the run was cut off and can be resumed.
+        release: see mapped.Mapped.
     """
 
     tensors: dict[str, Tensor]
     history: History
     record: dict[str, Any]
     complete: bool
+    release: Callable[[], None]
 
 
 def project_root() -> Path:
@@ -151,23 +154,20 @@ class Run:
         }
         written = _json(history)
         parts[f"history-{_short_hash(written)}.json"] = written
-        manifest = {
-            "format": FORMAT,
-            "stage": self.stage,
-            "key": self.key,
-            "upstream": self.upstream,
-            "complete": done,
-            "record": record | {"environment": environment()},
-            "files": {
-                name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-                for name, content in parts.items()
-            },
-        }
         try:
             with written_or_said(self.folder, sum(map(len, parts.values()))):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 for name, content in parts.items():
                     write(self.folder / name, content)
+                manifest = {
+                    "format": FORMAT,
+                    "stage": self.stage,
+                    "key": self.key,
+                    "upstream": self.upstream,
+                    "complete": done,
+                    "record": record | {"environment": environment()},
+                    "files": {name: self._facts(name, content) for name, content in parts.items()},
+                }
                 path = self.folder / MANIFEST
                 if path.exists() and not self._fell_back:
                     write(self.folder / PREVIOUS, path.read_bytes())
@@ -230,16 +230,30 @@ class Run:
                     raise
                 _warn(f"{error.damage}. It is written again: the run's key says what it held.")
                 write(self.folder / name, _json(self.config.model_dump(mode="json")))
+        state = mapped.read(kinds["state"])
         return Saved(
-            tensors=safetensors.torch.load_file(kinds["state"]),  # mapped, not read
+            tensors=state.tensors,
+            release=state.release,
             history=json.loads(kinds["history"].read_bytes()),
             record=manifest["record"],
             complete=manifest["complete"],
         )
 
+    def _facts(self, name: str, content: bytes) -> dict[str, Any]:
+        return {
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "mtime_ns": (self.folder / name).stat().st_mtime_ns,
+        }
+
     def _checked(self, name: str, facts: dict[str, Any]) -> Path:
         path = self.folder / name
         try:
+            found = path.stat()
+            # A large file that was not written since is not hashed again: that takes seconds.
+            unchanged = found.st_mtime_ns == facts.get("mtime_ns")
+            if facts["bytes"] == found.st_size > mapped.LARGE and unchanged:
+                return path
             with path.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:

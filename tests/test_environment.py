@@ -29,6 +29,7 @@ CORE = {
     ),
     *(
         "store",
+        "mapped",
         "disk",
         "machine",
         "packing",
@@ -47,6 +48,7 @@ WORKBENCH = {
     *("live_figure", "maps", "mouse", "moving", "page", "panels", "parameters", "pictures"),
     *("portraits", "comparisons", "result_figures", "provenance", "sampler", "theme", "timelines"),
     *("triptych", "unanswered", "width", "worker"),
+    *("compiled", "kept_maps"),
 }
 
 WIDGETS = {"panels", "knobs", "page", "width", "unanswered", "explorers", "atlas", "mouse"}

@@ -153,3 +153,11 @@ def test_batches_of_two_images_and_classes_of_one():
     loop = Phase1(config(batch_size=2, epochs=1), tiny.long_tailed((3, 1)), "cpu")
     assert len(list(loop)) == 2
     assert math.isfinite(loop.history["epochs"]["loss"][0])
+
+
+def test_views_made_for_several_steps_at_once_give_the_same_bytes():
+    one, ahead = (Phase1(config(epochs=2), tiny.long_tailed(), "cpu") for _ in range(2))
+    ahead.ahead = 2  # of three steps in an epoch, so that the last is made alone
+    list(one), list(ahead)
+    for name, tensor in one.state().items():
+        assert torch.equal(tensor, ahead.state()[name]), name

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import readme
+from benchmarks import readme, rows
 from facog_lab import cells, results
 
 RESULTS = results.folder()
@@ -23,11 +23,51 @@ def files():
 
 def test_speed_rows_are_whole_and_say_themselves_whether_they_hold():
     for row in json.loads((RESULTS / "speed.json").read_text())["rows"]:
+        assert {"name", "unit", "device", "runs", "made"} <= set(row)
+        if row["runs"] == 0:  # the device was not there
+            assert row["value"] is row["low"] is row["high"] is row["holds"] is None
+            continue
         sign, bar = row["bar"].split()
         held = row["value"] <= float(bar) if sign == "≤" else row["value"] >= float(bar)
-        assert row["holds"] == held
+        assert row["holds"] == (held and "reference" not in row)
         assert row["low"] <= row["value"] <= row["high"]
-        assert {"name", "unit", "device", "runs", "made"} <= set(row)
+
+
+def ratio(value, bar=0.5, most=False, unit="×"):
+    return rows.row("a ratio", [value] * 5, unit, bar, most)
+
+
+def test_a_ratio_that_got_worse_by_more_than_a_tenth_is_a_failed_row(tmp_path):
+    path = tmp_path / "speed.json"
+
+    def written(new):
+        good = rows.write([new], path, "command")
+        (row,) = json.loads(path.read_text())["rows"]
+        return good, row["holds"], row.get("reference")
+
+    assert written(ratio(2.0)) == (True, True, None)
+    assert written(ratio(1.85)) == (True, True, None)
+    assert written(ratio(1.6)) == (False, False, 1.85)
+    assert written(ratio(1.6)) == (False, False, 1.85)  # and fails until it is as good again
+    assert written(ratio(1.8)) == (True, True, None)
+    assert written(ratio(0.4)) == (False, False, 1.8)
+
+
+def test_where_less_is_better_more_is_worse_and_seconds_are_not_compared():
+    less = rows.compared(ratio(1.0, bar=1.15, most=True), ratio(1.12, bar=1.15, most=True))
+    assert less["holds"]
+    more = rows.compared(ratio(1.12, bar=1.15, most=True), ratio(1.0, bar=1.15, most=True))
+    assert not more["holds"]
+    assert more["reference"] == 1.0
+    slow = rows.compared(ratio(9.0, 60, True, "s"), ratio(3.0, 60, True, "s"))
+    assert slow["holds"]
+
+
+def test_a_row_that_was_not_run_takes_no_figure_away():
+    empty = rows.row("a ratio", [], "×", 2, most=False, device="cuda")
+    assert empty["value"] is empty["holds"] is None
+    assert rows.compared(empty, ratio(3.0)) == ratio(3.0)
+    assert rows.compared(empty, {}) == empty
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda p: p.stem)

@@ -1,0 +1,54 @@
+"""A map that was kept is the map that was fitted, also for what is placed later."""
+
+import numpy as np
+import pytest
+
+from facog_lab import embedding, kept_maps
+
+SETTINGS = embedding.MapConfig(perplexity=5)
+
+
+def features(seed=0, n=40):
+    rng = np.random.default_rng(seed)
+    return (rng.normal(size=(n, 6)) + 4 * rng.integers(3, size=(n, 1))).astype(np.float32)
+
+
+def test_the_second_map_is_read_and_the_same(outputs, monkeypatch):
+    real, made = features(), features(1, 7)
+    first = kept_maps.fit_map(real, "tsne", SETTINGS, seed=3)
+    placed = first.place(made)
+    plain = embedding.fit_map(real, "tsne", seed=3, perplexity=5)
+    np.testing.assert_array_equal(first.coordinates, plain.coordinates)
+    np.testing.assert_array_equal(placed, plain.place(made))
+
+    fits = []
+    fit = embedding.fit_map
+    monkeypatch.setattr(embedding, "fit_map", lambda *a, **k: fits.append(1) or fit(*a, **k))
+    second = kept_maps.fit_map(real, "tsne", SETTINGS, seed=3)
+    np.testing.assert_array_equal(second.coordinates, first.coordinates)
+    np.testing.assert_array_equal(second.place(made), placed)
+    assert (second.trustworthiness, second.badge) == (first.trustworthiness, first.badge)
+    assert not fits
+    others = features(2, 5)  # nothing is known of these: the map is fitted again
+    np.testing.assert_array_equal(second.place(others), plain.place(others))
+    assert len(fits) == 1
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"features": features(9)},
+        {"seed": 4},
+        {"settings": embedding.MapConfig(perplexity=6)},
+    ],
+)
+def test_other_features_seeds_and_settings_are_other_maps(outputs, changed):
+    given = {"features": features(), "settings": SETTINGS, "seed": 3}
+    one = kept_maps.fit_map(method="tsne", **given)
+    other = kept_maps.fit_map(method="tsne", **given | changed)
+    assert (one.coordinates != other.coordinates).any()
+
+
+def test_pca_is_not_kept(outputs):
+    assert kept_maps.fit_map(features(), "pca", SETTINGS).exact
+    assert not outputs.exists()
