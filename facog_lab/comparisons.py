@@ -128,23 +128,25 @@ def summary(
         }
     )
     table["rank"] = table["mean"].rank(ascending=False, method="min")
+    gain, p = {}, {}
     other = (against, "feature", "")
     for key in per_seed.index if other in per_seed.index else ():
         both = per_seed.loc[[key, other]].dropna(axis=1) if key != other else per_seed[[]]
         if len(both.columns):
             first, second = both.to_numpy()
-            table.loc[key, "gain"] = 100 * (first - second).mean()
+            gain[key] = 100 * (first - second).mean()
             if len(first) > 1:
-                table.loc[key, "p"] = stats.ttest_rel(first, second).pvalue
-    for row in of_paper:
-        if score in row:
-            table.loc[tuple(row[name] for name in KEY), "paper"] = 100 * row[score]
-    for method in not_built:
-        if method not in table.index.get_level_values("method"):
-            table.loc[(method, "network", ""), "seeds"] = 0
-    columns = ["seeds", "mean", "sd", "rank", "gain", "p", "paper"]
-    table = table.reindex(columns=columns).sort_values(["mean", "paper"], ascending=False)
-    return table.fillna({"seeds": 0}).astype({"seeds": int}).rename_axis(KEY)
+                p[key] = stats.ttest_rel(first, second).pvalue
+    said = {tuple(row[name] for name in KEY): 100 * row[score] for row in of_paper if score in row}
+    named = {method for method, _, _ in table.index}
+    more = [(method, "network", "") for method in not_built if method not in named]
+    # all lines at once: pandas warns where they are added one by one
+    keys = list(dict.fromkeys([*table.index, *said, *more]))
+    table = table.reindex(pd.MultiIndex.from_tuples(keys, names=KEY)).fillna({"seeds": 0})
+    for name, values in (("gain", gain), ("p", p), ("paper", said)):
+        table[name] = [values.get(key, np.nan) for key in keys]
+    table = table.sort_values(["mean", "paper"], ascending=False)
+    return table.astype({"seeds": int})
 
 
 def shown(table: pd.DataFrame) -> Any:

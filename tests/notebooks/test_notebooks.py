@@ -13,7 +13,7 @@ import nbformat
 import pytest
 import torch
 
-from facog_lab import embedding, parameters, pipeline, presets, steering
+from facog_lab import comparisons, embedding, parameters, pipeline, presets, steering
 from facog_lab.figures import class_colours
 
 ROOT = Path(__file__).parents[2]
@@ -176,9 +176,13 @@ class TestSource:
         }
         checks = "".join(c.source for c in cells)
         main = re.search(r'parameters\.check\(main="(\w+)"', checks)[1]
-        extra = embedding.MapConfig if "extra=" in checks else None
+        name = re.search(r"extra=(\w+\.\w+)", checks)
+        configs = {"embedding.MapConfig": embedding.MapConfig,
+                   "comparisons.StudyConfig": comparisons.StudyConfig}  # fmt: skip
+        extra = configs[name[1]] if name else None
         settings = parameters.from_values(values, main, extra)
+        usual = presets.experiment(data={"dataset": values["dataset"]})
         for stage in ("data", "phase1", "dictionary", "phase2"):
-            assert getattr(settings, stage) == getattr(presets.experiment(), stage)
+            assert getattr(settings, stage) == getattr(usual, stage)
         if extra is not None:
             assert settings.extra == extra()
