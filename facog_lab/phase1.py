@@ -173,7 +173,6 @@ class Phase1:
             raise StopIteration
         if self.step % self.steps_per_epoch == 0:
             self._start_epoch()
-            keep_freed_memory(self.device.type == "cpu")
             self.rewind.keep()
         return self._counted(*self._take())
 
@@ -218,8 +217,8 @@ class Phase1:
         epoch, batch = divmod(self.step, self.steps_per_epoch)
         self.step += 1
         ends_epoch = batch == self.steps_per_epoch - 1
-        if self.step == self.total_steps:
-            keep_freed_memory(False)
+        if batch == 0 or self.step == self.total_steps:  # after a step for which there was enough
+            keep_freed_memory(self.device.type == "cpu" and self.step < self.total_steps)
         return Step(self.step, epoch, ends_epoch, self._end_epoch() if ends_epoch else {})
 
     def loss(self, views: Tensor, labels: Tensor, epoch: int) -> Terms:
