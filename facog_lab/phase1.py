@@ -35,7 +35,7 @@ PIXELS_AHEAD = 2**25  # but no more values than this for one view of each image
 class Phase1Config(LossConfig):
     """Settings of phase 1; the defaults are the paper's for CIFAR."""
 
-    LATER = ("objective", "focal_gamma", "lade_alpha", "lade_lambda", "compiled")
+    LATER = ("objective", "focal_gamma", "lade_alpha", "lade_lambda")
 
     architecture: Literal["small", "resnet32", "resnet34", "resnext50"] = Field(
         "resnet32", description="the backbone"
@@ -71,9 +71,6 @@ class Phase1Config(LossConfig):
     lambda_sc: float = Field(0.1, ge=0, le=1000, description="weight of L_sc, Eq. 2")
     temperature: float = Field(0.1, gt=0, le=100, description="τ of L_sc, Eq. 1")
     objective: ObjectiveName = Field("facog", description="what is minimised: Eq. 2, or a rival's")
-    compiled: bool = Field(
-        False, description="torch.compile for the backbone: needs a compiler, and minutes at first"
-    )
     seed: int = Field(0, ge=0, lt=2**31, description="of initial weights, order and views")
 
     @model_validator(mode="after")
@@ -141,8 +138,6 @@ class Phase1:
         self.objective = Objective(config, data.class_counts, width).to(self.device)
         self.memory_format = faster_format(config.crop_size or data.side)
         self.model.to(self.device).to(memory_format=self.memory_format)
-        # The same weights; the state has no trace of it.
-        self.backbone = torch.compile(backbone) if config.compiled else backbone
         self.optimizer = torch.optim.SGD(
             [*self.model.parameters(), *self.objective.parameters()],
             config.lr,
@@ -238,7 +233,7 @@ class Phase1:
             The loss, its two terms without their λ, and the (B, C) logits of the first view.
         """
         with torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bf16(self.device)):
-            features = self.backbone(
+            features = self.model.backbone(
                 views.flatten(0, 1).contiguous(memory_format=self.memory_format)
             )
         features = features.float().unflatten(0, (len(views), -1))  # (V, B, D); losses in float32

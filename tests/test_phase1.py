@@ -1,5 +1,4 @@
 import math
-import shutil
 
 import pytest
 import tiny
@@ -162,17 +161,3 @@ def test_views_made_for_several_steps_at_once_give_the_same_bytes():
     list(one), list(ahead)
     for name, tensor in one.state().items():
         assert torch.equal(tensor, ahead.state()[name]), name
-
-
-@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a compiler on a CPU")
-def test_a_compiled_backbone_learns_the_same_and_leaves_no_trace():
-    plain, compiled = (
-        Phase1(config(epochs=2, compiled=on), tiny.long_tailed(), "cpu") for on in (False, True)
-    )
-    list(plain), list(compiled)
-    assert plain.state().keys() == compiled.state().keys()
-    assert compiled.history["epochs"]["loss"] == pytest.approx(
-        plain.history["epochs"]["loss"], 1e-3
-    )
-    assert plain.config.model_dump() == config(epochs=2).model_dump()
-    assert "compiled" not in plain.config.model_dump()  # runs from before keep their keys
