@@ -256,7 +256,9 @@ class Dashboard:
         figure.update_yaxes(type="log", dtick=1, row=1, col=2)  # they differ a hundredfold
         figure.update_yaxes(range=[0, 1.02], row=2, col=2)
         figure.update_yaxes(range=[0, 1.02], row=3, col=1)
-        figure.update_xaxes(type="category", dtick=1, tickfont_size=11, row=3, col=1)
+        # When data change plotly looks anew for an axis's type: "3" is a name, not a number.
+        figure.update_xaxes(type="category", autotypenumbers="strict", row=3, col=1)
+        figure.update_xaxes(dtick=1, tickfont_size=11, row=3, col=1)
         bare = {"showticklabels": False, "showgrid": False, "rangemode": "normal"}
         frame = {"showline": True, "mirror": True, "linecolor": theme.FAINT}
         figure.update_xaxes(**bare, **frame, row=3, col=2)

@@ -109,6 +109,10 @@ def test_recall_has_all_its_bars_and_the_map_its_diamonds_while_it_trains(panel)
         "graph => [...graph.querySelectorAll('.bars .point path')].map(p => p.getBBox().height)"
     )
     assert sum(height > 5 for height in heights) >= 18  # a class may have no recall
+    classes = (
+        "graph => [...graph.querySelectorAll('.xaxislayer-above text')].map(t => t.textContent)"
+    )
+    assert graph.evaluate(classes) == panel.ask_kernel("list(run.board.data[0].x)")
     place = "graph => graph.querySelector('path.point').getAttribute('transform')"
     before = graph.evaluate(place)
     panel.wait(lambda: graph.evaluate(place) != before, "a diamond that moves", 60)
