@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from facog_lab.config import Device
-from facog_lab.machine import free_memory
+from facog_lab.machine import free_memory, keep_freed_memory
 
 # What PyTorch's allocators say on CUDA, on Linux and macOS, and on Windows.
 NO_MEMORY = "out of memory|can't allocate memory|not enough memory"
@@ -77,6 +77,7 @@ def enough_memory(phase: str, step: int, device: torch.device, asked: str) -> It
         if not isinstance(error, MemoryError) and not re.search(NO_MEMORY, said):
             raise
         traceback.clear_frames(error.__traceback__)  # which hold the tensors of the step
+        keep_freed_memory(False)
         amount = re.search(r"allocate ([\d.]+ \w+)", said)
         raise OutOfMemoryError(
             f"{phase}, step {step}: out of memory on {device}, {free_memory(device)}. "
