@@ -157,7 +157,9 @@ def test_a_closed_tab_ends_the_thread_and_loses_nothing(panel):
     panel.wait(lambda: TRAINER not in panel.threads(), "the end of the thread", 30)
     panel.wait(lambda: panel.kernels()[0]["execution_state"] == "idle", "an idle kernel", 5)
     steps = panel.ask_kernel("run.loop.step")
-    (kept,) = Path(panel.ask_kernel("str(run.run.folder)")).glob("history*.json")
+    folder = Path(panel.ask_kernel("str(run.run.folder)"))
+    files = json.loads((folder / "manifest.json").read_text())["files"]
+    (kept,) = (folder / name for name in files if name.startswith("history"))
     assert len(json.loads(kept.read_text())["steps"]["n_s"]) == steps
 
     panel.show(context.new_page())
