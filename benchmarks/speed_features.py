@@ -125,7 +125,6 @@ def generated(runs: int, device: str, made: int = 20_000) -> Iterator[dict[str, 
     """Features made by a trained FACoG against as many by imbalanced-learn's SMOTE."""
     from imblearn.over_sampling import SMOTE
 
-    torch.set_num_threads(1)
     loop = training(features(10_847, 512, 100))
     take(loop, WARM)
     labels = loop.dictionary.labels.numpy()

@@ -22,6 +22,8 @@ from facog_lab.controls import MAX_N_S, Controls, OversamplerName
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.metrics import weight_entropy
 
+PART = 512  # generated features made at once where no gradient is wanted
+
 
 class References:
     """Which real features are mixed: drawn afresh for every sample, or one set for each class.
@@ -251,8 +253,18 @@ class FACoG(Learned):
         self.generator.train(training)  # for the option of batch norm in G
         rows = self.references.rows(labels, controls.n_s, rng)  # (B, n_s)
         noise = self._noise(labels, rng)
-        features = self.dictionary.gather(rows)  # (B, n_s, D)
-        return combine(features, rows, self.generator(noise, labels, features))
+        if len(labels) <= PART or torch.is_grad_enabled():
+            features = self.dictionary.gather(rows)  # (B, n_s, D)
+            return combine(features, rows, self.generator(noise, labels, features))
+        # Of many, (B, n_s, D) is more than a cache holds: what is read of it is mixed at once.
+        made = torch.empty(len(labels), self.dictionary.feature_dim, device=labels.device)
+        weights = torch.empty(rows.shape, device=labels.device)
+        for i in range(0, len(labels), PART):
+            part = slice(i, i + PART)
+            features = self.dictionary.gather(rows[part])
+            weights[part] = self.generator(noise[part], labels[part], features)
+            made[part] = combine(features, rows[part], weights[part]).features
+        return Mix(made, weights, rows)
 
     def _noise(self, labels: Tensor, rng: torch.Generator) -> Tensor:
         width = int(self.generator.noise_dim)  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ import pytest
 import tiny
 import torch
 
-from facog_lab import draws
+from facog_lab import draws, oversamplers
 from facog_lab.config import ConfigError
 from facog_lab.controls import MAX_N_S, Controls, OversamplerName
 from facog_lab.makers import make_oversampler
@@ -273,3 +273,15 @@ def test_what_is_not_known_is_not_logged():
     }
     moved = figures_of(Mix(features, torch.ones(3, 1), rows[:, :1], features / 2))
     assert moved["added"].item() == pytest.approx(0.5)
+
+
+def test_many_features_made_in_parts_are_those_made_at_once(monkeypatch):
+    oversampler, _ = made({"oversampler": "facog"})
+    labels = torch.arange(5).repeat(9)
+    with torch.no_grad():
+        whole = oversampler.generate(labels, controls(), rng("a"))
+        monkeypatch.setattr(oversamplers, "PART", 7)
+        parts = oversampler.generate(labels, controls(), rng("a"))
+    assert torch.equal(whole.rows, parts.rows)
+    assert torch.allclose(whole.weights, parts.weights, atol=1e-6)
+    assert torch.allclose(whole.features, parts.features, atol=1e-5)
