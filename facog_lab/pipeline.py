@@ -25,6 +25,7 @@ from facog_lab import phase2 as phase2_loop
 from facog_lab.config import ConfigError, Device
 from facog_lab.controls import OversamplerName
 from facog_lab.loop import Step
+from facog_lab.machine import keep_freed_memory
 from facog_lab.presets import Experiment
 from facog_lab.progress import Progress
 from facog_lab.store import Run, StoreError
@@ -73,8 +74,11 @@ class Training(Generic[Loop]):
             return
         with self.run.making():
             self._catch_up()  # with what another notebook made meanwhile
-            if not self.complete:
-                yield from self._steps()
+            try:
+                if not self.complete:
+                    yield from self._steps()
+            finally:
+                keep_freed_memory(False)  # phase 1's, also where it was cut off
 
     def _catch_up(self) -> None:
         """Takes what is saved, if that is further than the loop is.
@@ -313,12 +317,6 @@ def last_entropy(loop: phase2_loop.Phase2) -> float | None:
     """Mean entropy of w over the last epoch, in nats; None where nothing was mixed."""
     last = loop.history["steps"].get("entropy", [])[-loop.steps_per_epoch :]
     return sum(last) / len(last) if last else None
-
-
-def with_oversampler(settings: Experiment, name: OversamplerName) -> Experiment:
-    """The same experiment with another oversampler in phase 2."""
-    changed = settings.phase2.replace(oversampler=name)
-    return Experiment(settings.data, settings.phase1, settings.dictionary, changed)
 
 
 def _shown(step: Step) -> dict[str, float]:

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from facog_lab import store
+from facog_lab import disk, store
 from facog_lab.metrics import Metrics
 
 Row = dict[str, Any]
@@ -67,11 +67,10 @@ class ResultFile:
         for row in rows:
             kept[tuple(row[name] for name in IDENTITY)] = row | {"run": runs.index(run)}
         lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in kept.values())
-        part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         head = json.dumps(meta, indent=1, ensure_ascii=False)
-        part.write_text(f'{{"meta": {head},\n"rows": [\n{lines}\n]}}\n')
-        part.replace(self.path)
+        text = f'{{"meta": {head},\n"rows": [\n{lines}\n]}}\n'
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        disk.write(self.path, text.encode())
 
     def _content(self) -> dict[str, Any]:
         if not self.path.exists():
