@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from torchvision.transforms import functional as vision
 
 from facog_lab.autoaugment import autoaugment, brightness, color, column, contrast, grey, only
 from facog_lab.config import unknown
@@ -137,6 +136,8 @@ def fit(images: Tensor, size: int) -> Tensor:
     side = images.shape[-1]
     target = max(size, min(side, round(size * 8 / 7)))
     if target != side:
+        from torchvision.transforms import functional as vision  # seconds to import
+
         images = vision.resize(images, [target, target], antialias=True)
     margin = (target - size) // 2
     return images[..., margin : margin + size, margin : margin + size]

@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torchvision.transforms import functional as vision
 
 OPERATIONS = (
     *("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"),  # move pixels
@@ -290,6 +289,8 @@ def _sources(side: int, device: torch.device) -> Tensor:
 
 
 def _moved(image: Tensor, operation: str, amount: float) -> Tensor:
+    from torchvision.transforms import functional as vision  # seconds to import
+
     if operation == "Rotate":
         return vision.rotate(image, amount)
     along_x = operation.endswith("X")

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import stats
 
 from facog_lab import paper, pipeline, presets
 from facog_lab.cells import Cell
@@ -127,6 +126,8 @@ def summary(
             "sd": 100 * per_seed.std(axis=1),
         }
     )
+    from scipy import stats  # a second to import
+
     table["rank"] = table["mean"].rank(ascending=False, method="min")
     gain, p = {}, {}
     other = (against, "feature", "")

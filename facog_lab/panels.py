@@ -36,7 +36,6 @@ from facog_lab.dashboard import Dashboard
 from facog_lab.knobs import knobs
 from facog_lab.live_figure import LiveFigure, Place
 from facog_lab.loop import Step
-from facog_lab.moving import MovingFigure
 from facog_lab.page import Page
 from facog_lab.presets import Experiment
 from facog_lab.progress import Live, is_live
@@ -126,6 +125,8 @@ class Phase2Panel:
         self.state, self.where, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.words, self.terms = widgets.HTML(), widgets.HTML()
         self.dashboard = Dashboard(self.run.loop, self.run.phase1_scores)
+        from facog_lab.moving import MovingFigure  # plotly's widgets take seconds to import
+
         chart, board = self.dashboard.halves()
         self.chart = figures.widget(canvas=MovingFigure(chart))
         self.board = figures.widget(board)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision import datasets as vision
 
 from facog_lab import draws
 from facog_lab.files import (
@@ -38,11 +37,11 @@ PLACES = {
     "cifar100": ("cifar-100-python", "cifar100.zip", "cifar100"),
     "imagenet_lt": ("imagenet_lt",),
 }
-DOWNLOADS: dict[str, Callable[..., Any]] = {
-    "mnist": vision.MNIST,
-    "fashion_mnist": vision.FashionMNIST,
-    "cifar10": vision.CIFAR10,
-    "cifar100": vision.CIFAR100,
+DOWNLOADS = {  # torchvision's classes
+    "mnist": "MNIST",
+    "fashion_mnist": "FashionMNIST",
+    "cifar10": "CIFAR10",
+    "cifar100": "CIFAR100",
 }
 IDX_FILES = (
     "train-images-idx3-ubyte",
@@ -116,6 +115,12 @@ def _places(name: str) -> list[Path]:
     return [folder / place for folder in data_folders() for place in PLACES[name]]
 
 
+def _of_torchvision(name: str) -> Callable[..., Any]:
+    from torchvision import datasets  # seconds to import, and few need it
+
+    return getattr(datasets, DOWNLOADS[name])
+
+
 def find_or_download(name: str, report: Report) -> Path:
     """Where a data set lies; it is downloaded into the project's data/ if it is nowhere.
 
@@ -127,7 +132,7 @@ def find_or_download(name: str, report: Report) -> Path:
     root = project_root() / "data"
     report(f"Downloading {name} into {root}, once")
     try:
-        DOWNLOADS[name](root, download=True)
+        _of_torchvision(name)(root, download=True)
     except (OSError, RuntimeError) as error:
         wanted = f"what the archive of {name} unpacks to, or class folders, at one of these places"
         if name.endswith("mnist"):
@@ -205,7 +210,7 @@ def cifar(name: str, report: Report) -> Source:
             )
         return source
     try:
-        train, test = (DOWNLOADS[name](path.parent, train=train) for train in (True, False))
+        train, test = (_of_torchvision(name)(path.parent, train=train) for train in (True, False))
     except RuntimeError as error:
         raise DataError(f"{path}: damaged ({error}). Delete it and run again.") from error
     (images, labels), (test_images, test_labels) = (

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
-import plotly.io
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
@@ -101,12 +100,14 @@ TEMPLATE = go.layout.Template(
 )
 # Plotly's toolbar offers to upload a chart, with all that is in it, to its makers: not from here.
 CONFIG = {"showSendToCloud": False, "displaylogo": False}
-plotly.io.renderers["plotly_mimetype"].config.update(CONFIG)  # as notebooks show a plain figure
 ABOVE = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.01, "yanchor": "bottom"}
 
 
 def blank(title: str, subtitle: str = "", **layout: Any) -> go.Figure:
     """A figure of our look without data; `title` is shown as it is."""
+    import plotly.io  # seconds to import, and needed with the first figure
+
+    plotly.io.renderers["plotly_mimetype"].config.update(CONFIG)  # as notebooks show a plain figure
     head = {"text": as_text(title, 200), "subtitle": {"text": subtitle}}
     return go.Figure(layout={"template": TEMPLATE, "title": head} | layout)
 

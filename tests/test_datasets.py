@@ -460,7 +460,7 @@ def test_cifar_in_torchvisions_form(places, monkeypatch):
     (places[1] / "cifar-10-batches-py").mkdir()
     with pytest.raises(DataError, match=r"cifar-10-batches-py: damaged .*Delete it"):
         load(DataConfig(dataset="cifar10"))
-    monkeypatch.setitem(sources.DOWNLOADS, "cifar10", Pretend)
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", Pretend)
     data = load(DataConfig(dataset="cifar10", profile="as_found"))
     check(data)
     assert data.class_names == Pretend.classes
