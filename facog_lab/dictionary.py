@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
@@ -155,6 +156,12 @@ class FeatureDictionary:
         features = self.features.index_select(0, rows.flatten())
         self.release()
         return features.view(*rows.shape, self.feature_dim)
+
+    def weighted_sum(self, rows: Tensor, weights: Tensor) -> Tensor:
+        """Σ w_i f_i for (B, n) rows and weights, (B, D), read feature by feature; no gradient."""
+        made = F.embedding_bag(rows, self.features, per_sample_weights=weights, mode="sum")
+        self.release()
+        return made
 
     def outwards(self, label: int) -> Tensor:
         """(N_c,) int64: the rows of a class, from the nearest to its mean to the farthest."""

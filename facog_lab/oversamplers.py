@@ -22,7 +22,7 @@ from facog_lab.controls import MAX_N_S, Controls, OversamplerName
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.metrics import weight_entropy
 
-PART = 512  # generated features made at once where no gradient is wanted
+PART = 512  # of many generated features, those whose weights are made at once
 
 
 class References:
@@ -256,15 +256,21 @@ class FACoG(Learned):
         if len(labels) <= PART or torch.is_grad_enabled():
             features = self.dictionary.gather(rows)  # (B, n_s, D)
             return combine(features, rows, self.generator(noise, labels, features))
-        # Of many, (B, n_s, D) is more than a cache holds: what is read of it is mixed at once.
-        made = torch.empty(len(labels), self.dictionary.feature_dim, device=labels.device)
+        # Of many, G makes the weights by parts that a cache holds, and (B, n_s, D) is not laid out.
         weights = torch.empty(rows.shape, device=labels.device)
+        made = torch.empty(len(labels), self.dictionary.feature_dim, device=labels.device)
         for i in range(0, len(labels), PART):
             part = slice(i, i + PART)
-            features = self.dictionary.gather(rows[part])
+            features = self._looked_at(rows[part])
             weights[part] = self.generator(noise[part], labels[part], features)
-            made[part] = combine(features, rows[part], weights[part]).features
+            made[part] = self.dictionary.weighted_sum(rows[part], weights[part])
         return Mix(made, weights, rows)
+
+    def _looked_at(self, rows: Tensor) -> Tensor:
+        """What G looks at to weigh the features of (B, n_s) rows; the paper's at their number."""
+        if isinstance(self.generator, models.Generator):
+            return torch.empty(*rows.shape, 0, device=rows.device)
+        return self.dictionary.gather(rows)  # (B, n_s, D)
 
     def _noise(self, labels: Tensor, rng: torch.Generator) -> Tensor:
         width = int(self.generator.noise_dim)  # type: ignore[arg-type]

@@ -275,8 +275,9 @@ def test_what_is_not_known_is_not_logged():
     assert moved["added"].item() == pytest.approx(0.5)
 
 
-def test_many_features_made_in_parts_are_those_made_at_once(monkeypatch):
-    oversampler, _ = made({"oversampler": "facog"})
+@pytest.mark.parametrize("generator", ["mlp", "attention"])
+def test_many_features_made_in_parts_are_those_made_at_once(generator, monkeypatch):
+    oversampler, _ = made({"oversampler": "facog", "generator": generator})
     labels = torch.arange(5).repeat(9)
     with torch.no_grad():
         whole = oversampler.generate(labels, controls(), rng("a"))
