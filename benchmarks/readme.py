@@ -83,8 +83,8 @@ def _note(path: Any, rows: list[Row]) -> str:
     note = f" ({run['note']})" if run.get("note") else ""
     return (
         f"{over}; percent. Gain over random oversampling in points, p of the paired t-test. "
-        f"{rows[0]['parameters']:,} parameters; {' and '.join(took)} on {machine}{note}, torch "
-        f"{run['versions']['torch']}. From `{path.stem.rsplit('_', 1)[0]}_seed*.json`."
+        f"{rows[0]['parameters']:,} parameters; {' and '.join(took) or 'made'} on {machine}{note}, "
+        f"torch {run['versions']['torch']}. From `{path.stem.rsplit('_', 1)[0]}_seed*.json`."
     )
 
 
