@@ -97,6 +97,16 @@ def test_widgets_and_figures_are_made_where_they_belong():
     assert importing("umap", "openTSNE") == {"embedding"}
 
 
+def test_what_takes_seconds_to_import_waits_until_it_is_needed():
+    # sampler is for users of imbalanced-learn, demo a command, moving is the live panel's figure
+    modules = sorted((CORE | WORKBENCH) - {"sampler", "demo", "moving"})
+    slow = {"torchvision", "plotly.io", "nbformat", "scipy.stats", "sklearn", "umap", "openTSNE"}
+    script = f"import sys; from facog_lab import {', '.join(modules)}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not slow & set(done.stdout.split())
+
+
 def closure(names):
     """Distributions by canonical name, and all that they need on this machine."""
     found, open_names = set(), [canonicalize_name(name) for name in names]
