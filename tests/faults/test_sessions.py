@@ -14,6 +14,7 @@ from facog_lab import panels, pipeline, presets
 from facog_lab.page import Page
 
 CELL = """
+import torch
 torch.set_num_threads(1)
 from facog_lab import pipeline, presets
 pipeline.SECONDS_BETWEEN_SAVES = 0.0
@@ -47,6 +48,7 @@ def test_a_kernel_that_is_restarted_or_interrupted(how, outputs):
             client.wait_for_ready(timeout=60)
         else:
             manager.interrupt_kernel()
+            assert client.get_shell_msg(timeout=60)["content"]["ename"] == "KeyboardInterrupt"
         assert run(client, CELL)["status"] == "ok"
         assert run(client, "assert first > 0")["status"] == "ok"  # it went on, and not anew
     finally:
