@@ -15,8 +15,8 @@ from typing import Any
 
 from facog_lab import comparisons, results
 from facog_lab.comparisons import select
+from facog_lab.disk import project_root
 from facog_lab.results import Row
-from facog_lab.store import project_root
 
 METHODS = {
     "phase1": "phase 1 alone",

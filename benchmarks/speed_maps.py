@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.rows import row
-from facog_lab import embedding, store
+from facog_lab import disk, embedding
 
 REAL, MADE, WIDTH, CLASSES = 9_000, 3_000, 64, 100
 ALIKE = 0.005  # how far trustworthiness may fall below scikit-learn's
@@ -86,7 +86,7 @@ def first_maps(runs: int, device: str) -> Iterator[dict[str, Any]]:
     """Notebook 04's maps in a fresh process, of a dictionary that is new and of one that is not."""
     root = str(Path(__file__).parents[1])
     size = {"real": 4000, "made": 3000}
-    kept = store.outputs_root() / "maps"
+    kept = disk.outputs_root() / "maps"
     new: list[list[float]] = []
     known: list[list[float]] = []
     with tempfile.TemporaryDirectory() as away:

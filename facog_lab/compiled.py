@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from facog_lab import store
+from facog_lab import disk
 
 
 @contextlib.contextmanager
@@ -30,7 +30,7 @@ def kept(packages: Sequence[str]) -> Iterator[bool]:
     config: Any = numba.config
 
     name = "-".join(f"{package}-{version(package)}" for package in packages)
-    folder = store.outputs_root() / "compiled" / name
+    folder = disk.outputs_root() / "compiled" / name
     njit, before = numba.njit, config.CACHE_DIR
 
     @functools.wraps(njit)

@@ -32,7 +32,7 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from plotly.offline import get_plotlyjs
 
-from facog_lab.store import outputs_root, project_root
+from facog_lab.disk import outputs_root, project_root
 
 NOTEBOOKS = "0[0-6]_*.ipynb"
 KERNEL = "python3"

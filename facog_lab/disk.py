@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and what a disk says about them in words."""
+"""Where files lie; files that are whole or not there; what a disk says about them in words."""
 
 from __future__ import annotations
 
@@ -8,9 +8,22 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import facog_lab
+
 
 class StoreError(RuntimeError):
     """A run's folder cannot be written, or holds what was not written by this lab for this run."""
+
+
+def project_root() -> Path:
+    """The folder of the checkout; where the package is installed elsewhere, the current one."""
+    checkout = Path(facog_lab.__file__).resolve().parents[1]
+    return checkout if (checkout / "pyproject.toml").exists() else Path.cwd()
+
+
+def outputs_root() -> Path:
+    """Where runs are kept: the folder named by FACOG_OUTPUTS, else ``outputs/`` in the project."""
+    return Path(os.environ.get("FACOG_OUTPUTS") or project_root() / "outputs")
 
 
 @contextlib.contextmanager

@@ -38,6 +38,7 @@ from facog_lab import presets
 from facog_lab.config import Config, ConfigError, Device, unknown
 from facog_lab.datasets import DataConfig
 from facog_lab.dictionary import DictionaryConfig
+from facog_lab.literals import assigned
 from facog_lab.phase1 import Phase1Config
 from facog_lab.phase2 import Phase2Config
 from facog_lab.progress import Live
@@ -51,8 +52,6 @@ STAGES: dict[str, type[Config]] = {
     "phase2": Phase2Config,
 }
 WITH_GAMO_PROTOCOL = ("mnist", "fashion_mnist")
-# What an annotation in the parameters cell may be made of; Python evaluates it.
-TYPES = {"int", "float", "str", "bool", "list", "dict", "tuple", "Optional", "Union"}
 
 
 class ParameterError(ConfigError):
@@ -237,7 +236,7 @@ class Guard:
         values: dict[str, Any] = {}
         for statement in body:
             try:
-                name, value = _assigned(statement)
+                name, value = assigned(statement)
             except (ValueError, TypeError):
                 if self.armed:
                     raise self._refusal(lines[statement.lineno - 1], own) from None
@@ -278,29 +277,3 @@ def _calls(statement: ast.stmt, function: str) -> bool:
     """Whether a statement is `parameters.function(...)`, or assigns what that returns."""
     called = getattr(getattr(statement, "value", None), "func", None)
     return isinstance(called, ast.Attribute) and called.attr == function
-
-
-def _assigned(statement: ast.stmt) -> tuple[str, Any]:
-    """Name and value of ``name = value`` or ``name: type = value``.
-
-    Raises:
-        ValueError, TypeError: if it is anything else.
-    """
-    match statement:
-        case ast.Assign(targets=[ast.Name(id=name)], value=value):
-            return name, _literal(value)
-        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value, annotation=kind):
-            if all(_is_type(node) for node in ast.walk(kind)):
-                return name, _literal(value)
-    raise ValueError
-
-
-def _literal(value: ast.expr) -> Any:
-    if ast.unparse(value) in ("float('nan')", "float('inf')", "float('-inf')"):  # as papermill's
-        return float(value.args[0].value)  # type: ignore[attr-defined]
-    return ast.literal_eval(value)
-
-
-def _is_type(node: ast.AST) -> bool:
-    others = (ast.Subscript, ast.Tuple, ast.BinOp, ast.BitOr, ast.Constant, ast.expr_context)
-    return node.id in TYPES if isinstance(node, ast.Name) else isinstance(node, others)

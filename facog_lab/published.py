@@ -16,12 +16,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from facog_lab import models, store
+from facog_lab import disk, models
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.files import DataError
 from facog_lab.pipeline import Source
 
-FOLDER = store.project_root() / "benchmarks" / "dictionaries"
+FOLDER = disk.project_root() / "benchmarks" / "dictionaries"
 PARTS = ("train", "test", "heads")
 
 

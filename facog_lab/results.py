@@ -27,7 +27,7 @@ IDENTITY = ("method", "level", "variant", "seed", "protocol")
 def folder() -> Path:
     """Where result files lie: the folder named by FACOG_RESULTS, else the committed ones'."""
     named = os.environ.get("FACOG_RESULTS")
-    return Path(named) if named else store.project_root() / "benchmarks" / "results"
+    return Path(named) if named else disk.project_root() / "benchmarks" / "results"
 
 
 class ResultFile:
@@ -97,7 +97,7 @@ def run_facts(command: str, device: str) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=False,
-        cwd=store.project_root(),
+        cwd=disk.project_root(),
     ).stdout.strip()
     facts = {"command": command, "date": time.strftime("%Y-%m-%d"), "git": revision}
     return facts | {"device": device} | store.environment()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from facog_lab import draws
+from facog_lab.disk import project_root
 from facog_lab.files import (
     DataError,
     Folder,
@@ -23,7 +24,6 @@ from facog_lab.files import (
     read_list,
 )
 from facog_lab.images import ImageFiles, Report, Source, class_source
-from facog_lab.store import project_root
 
 if TYPE_CHECKING:
     from facog_lab.datasets import DataConfig

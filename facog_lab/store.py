@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -24,10 +23,9 @@ import safetensors.torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-import facog_lab
 from facog_lab import mapped
 from facog_lab.config import Config, digest
-from facog_lab.disk import StoreError, write, written_or_said
+from facog_lab.disk import StoreError, outputs_root, write, written_or_said
 from facog_lab.machine import environment
 
 FORMAT = 1
@@ -66,17 +64,6 @@ class Saved:
     record: dict[str, Any]
     complete: bool
     release: Callable[[], None]
-
-
-def project_root() -> Path:
-    """The folder of the checkout; where the package is installed elsewhere, the current one."""
-    checkout = Path(facog_lab.__file__).resolve().parents[1]
-    return checkout if (checkout / "pyproject.toml").exists() else Path.cwd()
-
-
-def outputs_root() -> Path:
-    """Where runs are kept: the folder named by FACOG_OUTPUTS, else ``outputs/`` in the project."""
-    return Path(os.environ.get("FACOG_OUTPUTS") or project_root() / "outputs")
 
 
 def run_key(config: Config, upstream: str) -> str:
