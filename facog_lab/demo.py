@@ -10,21 +10,15 @@ is imported here to put figures on a page; they are made by `figures`.
 from __future__ import annotations
 
 import html
-import os
 import re
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import papermill
 import plotly.io
-from ipykernel.kernelspec import write_kernel_spec
 from jinja2 import pass_context
 from latex2mathml.converter import convert as to_mathml
 from nbclient.exceptions import DeadKernelError
@@ -32,10 +26,10 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from plotly.offline import get_plotlyjs
 
+from facog_lab import execution
 from facog_lab.disk import outputs_root, project_root
 
 NOTEBOOKS = "0[0-6]_*.ipynb"
-KERNEL = "python3"
 PLOTLY = "application/vnd.plotly.v1+json"
 # nbconvert's page without what it would load from other hosts.
 TEMPLATE = """{% extends 'lab/index.html.j2' %}
@@ -94,47 +88,26 @@ def main() -> int:
     if not notebooks:
         print(f"There are no notebooks in {project_root()}: run this in a checkout of the project.")
         return 1
-    with this_python():
-        for notebook in notebooks:
-            print(f"{notebook.name}: running", flush=True)
-            done.append(execute(notebook, folder))
-            page = write_page(done[-1])
-            outcome = done[-1].error or "done"
-            print(f"{notebook.name}: {outcome} ({done[-1].seconds:.0f} s), see {page}", flush=True)
-            if done[-1].error:
-                break
+    for notebook in notebooks:
+        print(f"{notebook.name}: running", flush=True)
+        done.append(execute(notebook, folder))
+        page = write_page(done[-1])
+        outcome = done[-1].error or "done"
+        print(f"{notebook.name}: {outcome} ({done[-1].seconds:.0f} s), see {page}", flush=True)
+        if done[-1].error:
+            break
     index = outputs_root() / "index.html"
     index.write_text(index_page(done), encoding="utf-8")
     print(f"{time.monotonic() - started:.0f} s in all. Open {index}")
     return int(any(notebook.error for notebook in done))
 
 
-@contextmanager
-def this_python() -> Iterator[None]:
-    """Lets the kernel `KERNEL` be the running Python, whatever else is installed by that name."""
-    before = os.environ.get("JUPYTER_PATH")
-    with tempfile.TemporaryDirectory() as folder:
-        # Errors alone: what a kernel says of its sockets on this very machine is no help here.
-        write_kernel_spec(Path(folder) / "kernels" / KERNEL, extra_arguments=["--log-level=ERROR"])
-        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, before]))
-        try:
-            yield
-        finally:
-            os.environ.pop("JUPYTER_PATH")
-            if before is not None:
-                os.environ["JUPYTER_PATH"] = before
-
-
 def execute(notebook: Path, folder: Path) -> Done:
     """Runs a notebook on its defaults; the executed copy, or what there is of it, is kept."""
-    copy, started, error = folder / notebook.name, time.monotonic(), ""
+    copy, started = folder / notebook.name, time.monotonic()
     try:
-        papermill.execute_notebook(
-            notebook, copy, kernel_name=KERNEL, cwd=folder, progress_bar=sys.stderr.isatty()
-        )
-    except papermill.PapermillExecutionError as e:
-        reason = str(e.evalue).strip().partition("\n")[0]
-        error = f"cell In [{e.exec_count}] failed with {e.ename}: {reason}"
+        error = execution.execute(notebook, copy, folder, progress_bar=sys.stderr.isatty())
+        error = error.partition("\n")[0]
     except DeadKernelError as e:
         error = f"the kernel died, perhaps for want of memory: {e}"
     first = nbformat.read(notebook, as_version=4).cells[0].source

@@ -95,6 +95,32 @@ def jobs(options: argparse.Namespace) -> Iterator[Job]:
                 yield Job(task, file, about)
 
 
+def parts(arguments: list[str]) -> list[list[str]]:
+    """The same command in parts: one for each result file, which may be run side by side."""
+    options = parsed(arguments)
+    made = []
+    for seed in options.seeds:
+        for dataset, ratio in [(None, None)] if options.dictionary else data_sets(options):
+            part = vars(options) | {"seeds": [seed]}
+            part |= {"datasets": dataset and [dataset], "ratios": ratio and [ratio]}
+            words: list[str] = []
+            for name, value in part.items():
+                if value not in (None, False):
+                    given = value if isinstance(value, list) else [value] * (value is not True)
+                    words += [f"--{name.replace('_', '-')}", *map(str, given)]
+            made.append(words)
+    return made
+
+
+def data_sets(options: argparse.Namespace) -> Iterator[tuple[str, float | None]]:
+    """Name and imbalance ratio of each data set; None is the usual ratio."""
+    usual = [name for table in options.table for name in DATASETS.get(table, ["cifar100"])]
+    for dataset in dict.fromkeys(options.datasets or usual):
+        of_paper = RATIOS.get(dataset, [None]) if "2" in options.table else [None]
+        for ratio in options.ratios or of_paper:
+            yield dataset, ratio
+
+
 def bases(
     options: argparse.Namespace, seed: int
 ) -> Iterator[tuple[str, presets.Experiment, dict[str, Any]]]:
@@ -107,22 +133,19 @@ def bases(
         about |= {"preset": preset, "seed": seed, "dictionary": options.dictionary}
         yield f"on_{options.dictionary}", base, about
         return
-    usual = [name for table in options.table for name in DATASETS.get(table, ["cifar100"])]
-    for dataset in dict.fromkeys(options.datasets or usual):
-        of_paper = RATIOS.get(dataset, [None]) if "2" in options.table else [None]
-        for ratio in options.ratios or of_paper:
-            wanted = {"dataset": dataset, "split_seed": seed}
-            if ratio is not None:
-                wanted["imbalance_ratio"] = ratio
-            preset = presets.resolved(options.preset, dataset)
-            base = presets.experiment(preset, data=wanted, seed=seed)
-            data = pipeline.data(base.data)
-            asked = base.data.imbalance_ratio if base.data.profile == "exponential" else None
-            about = {"dataset": data.name, "imbalance_ratio": asked or data.imbalance_ratio}
-            about |= {"preset": preset, "seed": seed, "dictionary": None}
-            tail = f"lt_{asked:g}" if asked else "lt"
-            stem = re.sub(r"\W+", "-", data.name).strip("-").removesuffix("_lt")
-            yield f"{stem}_{tail}_{preset}", base, about
+    for dataset, ratio in data_sets(options):
+        wanted = {"dataset": dataset, "split_seed": seed}
+        if ratio is not None:
+            wanted["imbalance_ratio"] = ratio
+        preset = presets.resolved(options.preset, dataset)
+        base = presets.experiment(preset, data=wanted, seed=seed)
+        data = pipeline.data(base.data)
+        asked = base.data.imbalance_ratio if base.data.profile == "exponential" else None
+        about = {"dataset": data.name, "imbalance_ratio": asked or data.imbalance_ratio}
+        about |= {"preset": preset, "seed": seed, "dictionary": None}
+        tail = f"lt_{asked:g}" if asked else "lt"
+        stem = re.sub(r"\W+", "-", data.name).strip("-").removesuffix("_lt")
+        yield f"{stem}_{tail}_{preset}", base, about
 
 
 class Clock:

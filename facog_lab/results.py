@@ -16,7 +16,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from facog_lab import disk, store
+from facog_lab.config import digest
 from facog_lab.metrics import Metrics
 
 Row = dict[str, Any]
@@ -54,23 +57,28 @@ class ResultFile:
     def add(self, rows: Iterable[Row], run: Mapping[str, Any]) -> None:
         """Puts rows into the file, each in the place of the same measurement if there was one.
 
+        Processes that add to one file do so one after the other.
+
         Args:
             rows: what was measured.
             run: the command, date and machine, see `run_facts`.
         """
-        found = self._content()
-        meta = {**found["meta"], **self.about}
-        runs = meta["runs"]
-        if run not in runs:
-            runs.append(dict(run))
-        kept = {tuple(row[name] for name in IDENTITY): row for row in found["rows"]}
-        for row in rows:
-            kept[tuple(row[name] for name in IDENTITY)] = row | {"run": runs.index(run)}
-        lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in kept.values())
-        head = json.dumps(meta, indent=1, ensure_ascii=False)
-        text = f'{{"meta": {head},\n"rows": [\n{lines}\n]}}\n'
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        disk.write(self.path, text.encode())
+        locks = disk.outputs_root() / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(locks / f"results-{digest(str(self.path.resolve()))[:12]}.lock"):
+            found = self._content()
+            meta = {**found["meta"], **self.about}
+            runs = meta["runs"]
+            if run not in runs:
+                runs.append(dict(run))
+            kept = {tuple(row[name] for name in IDENTITY): row for row in found["rows"]}
+            for row in rows:
+                kept[tuple(row[name] for name in IDENTITY)] = row | {"run": runs.index(run)}
+            lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in kept.values())
+            head = json.dumps(meta, indent=1, ensure_ascii=False)
+            text = f'{{"meta": {head},\n"rows": [\n{lines}\n]}}\n'
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            disk.write(self.path, text.encode())
 
     def _content(self) -> dict[str, Any]:
         if not self.path.exists():

@@ -1,0 +1,183 @@
+"""The points of a sweep: a notebook with one choice of its parameters each, and what came of it.
+
+A point lies in ``outputs/sweeps/<notebook>/<key>/``: ``row.json``, written at its end, and
+``executed.ipynb``. The key is a hash of the notebook's code and of all its parameters, so a point
+that was made once is known again, by whatever sweep asks for it.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import os
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from pydantic import ConfigDict, TypeAdapter
+
+from facog_lab import literals
+from facog_lab.config import ConfigError, digest, unknown
+from facog_lab.disk import outputs_root, write
+
+FORMAT = 1
+Row = dict[str, Any]
+Grid = Mapping[str, Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A notebook with a value for each of some parameters.
+
+    Attributes:
+        key: a short hash of the notebook's code and of all its parameters.
+        values: those that are given, by name; the others are the notebook's own.
+        source: the notebook as it was when the point was made.
+        cwd: the folder that it runs in.
+        folder: where its row and its executed notebook lie.
+        environment: variables that its kernel gets.
+    """
+
+    key: str
+    values: dict[str, Any]
+    source: Path
+    cwd: Path
+    folder: Path
+    environment: dict[str, str]
+
+    @property
+    def executed(self) -> Path:
+        """The executed notebook; there is none before the point was run."""
+        return self.folder / "executed.ipynb"
+
+    @property
+    def text(self) -> str:
+        """Its values in words: ``n_s=5, seed=0``."""
+        return said(self.values)
+
+    def row(self) -> Row | None:
+        """What came of it; None if it was never run to its end.
+
+        A row has `values`, `scores` (by name, as the notebook reported them), `error` (in words;
+        empty if it ran), `seconds`, and the `machine`, the `key` and the date.
+        """
+        try:
+            row: Row = json.loads((self.folder / "row.json").read_bytes())
+        except (OSError, ValueError):  # never run, or the disk lost it: it is run again
+            return None
+        return row if row.get("format") == FORMAT and row.get("key") == self.key else None
+
+    def keep(self, **facts: Any) -> Row:
+        """Writes its row, at once or not at all."""
+        row = {"format": FORMAT, "key": self.key, "values": self.values} | facts
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write(self.folder / "row.json", json.dumps(row, indent=1).encode())
+        return row
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Held by the one process that runs it; the system takes it from a process that dies."""
+        locks = self.folder.parents[2] / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(locks / f"sweep-{self.folder.parent.name}-{self.key}.lock"):
+            yield
+
+
+def points(notebook: str | Path, grid: Grid) -> list[Point]:
+    """All points of a grid, the last parameter changing fastest; nothing is run.
+
+    Args:
+        notebook: its path.
+        grid: by parameter, the values to take; texts may stand for values of other types.
+
+    Raises:
+        ConfigError: if there is no such notebook, or it has no parameters, naming every name that
+            it does not have and every value that does not suit its type.
+    """
+    path = Path(notebook).expanduser().resolve()
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
+    code, statements = _read(path.name, text)
+    defaults = dict(map(literals.assigned, statements))
+    kinds = dict(zip(defaults, map(literals.kind_of, statements), strict=True))
+    problems: list[str] = []
+    checked: dict[str, list[Any]] = {}
+    for name, values in grid.items():
+        if name not in kinds:
+            problems.append(unknown(name, kinds).replace("setting", f"parameter of {path.name}"))
+        elif isinstance(values, str) or not isinstance(values, Sequence) or not values:
+            problems.append(f"{name} = {values!r}: give a list of values, as [1, 2].")
+        else:
+            for value in values:
+                try:
+                    checked.setdefault(name, []).append(_checked(value, kinds[name]))
+                except (ValueError, TypeError):  # pydantic's is a ValueError
+                    kind = getattr(kinds[name], "__name__", str(kinds[name]).replace("typing.", ""))
+                    problems.append(f"{name} = {value!r}: not allowed, it is of type {kind}.")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    folder = (outputs_root() / "sweeps" / path.stem).resolve()
+    # Kept, so that the notebook may be changed while its points run.
+    source = folder / f"{digest(text)[:12]}.ipynb"
+    folder.mkdir(parents=True, exist_ok=True)
+    write(source, text.encode())
+    environment = {name: value for name, value in os.environ.items() if name.startswith("FACOG_")}
+    environment["FACOG_OUTPUTS"] = str(folder.parents[1])
+    made: dict[str, Point] = {}
+    for chosen in itertools.product(*checked.values()):
+        given = dict(zip(checked, chosen, strict=True))
+        key = digest(FORMAT, path.stem, code, defaults | given)[:12]
+        made.setdefault(key, Point(key, given, source, path.parent, folder / key, environment))
+    return list(made.values())
+
+
+def said(values: Mapping[str, Any]) -> str:
+    """Values in words: ``n_s=5, seed=0``."""
+    return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _read(name: str, text: str) -> tuple[list[str], list[ast.stmt]]:
+    """The code of a notebook without its parameters, and the lines that set them.
+
+    Raises:
+        ConfigError: if it has no cell of plain values that is tagged so.
+    """
+    try:
+        cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+        tagged = ["parameters" in cell["metadata"].get("tags", []) for cell in cells]
+        code = ["".join(cell["source"]) for cell in cells]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ConfigError(f"{name} is no notebook of Jupyter's format 4.") from None
+    try:
+        (source,) = itertools.compress(code, tagged)
+        statements = ast.parse(source).body
+        for statement in statements:
+            literals.assigned(statement)
+    except (ValueError, TypeError, SyntaxError):
+        raise ConfigError(
+            f"{name} has no parameters to sweep over: give one code cell the tag 'parameters' and "
+            "nothing but lines like `n_s: int = 5`, with the value written out."
+        ) from None
+    return [cell for cell, is_tagged in zip(code, tagged, strict=True) if not is_tagged], statements
+
+
+def _checked(value: Any, kind: Any) -> Any:
+    """The value as its type; the text "None" is None where that is allowed.
+
+    Raises:
+        ValueError, TypeError: if it does not suit.
+    """
+    if value == "None" and type(None) in typing.get_args(kind):
+        return None
+    checked = TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
+    if isinstance(value, bool) and not isinstance(checked, bool):  # it is no number
+        raise TypeError
+    json.dumps(checked, allow_nan=False)
+    return checked
