@@ -23,7 +23,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from facog_lab import literals
 from facog_lab.config import ConfigError, digest, unknown
-from facog_lab.disk import outputs_root, write
+from facog_lab.disk import outputs_root, project_root, write
 
 FORMAT = 1
 Row = dict[str, Any]
@@ -64,20 +64,25 @@ class Point:
         """What came of it; None if it was never run to its end.
 
         A row has `values`, `scores` (by name, as the notebook reported them), `error` (in words;
-        empty if it ran), `seconds`, and the `machine`, the `key` and the date.
+        empty if it ran), `seconds`, the `machine`, the `date`, the `key`, and in `executed` the
+        path of the executed notebook, empty if there is none.
         """
         try:
             row: Row = json.loads((self.folder / "row.json").read_bytes())
         except (OSError, ValueError):  # never run, or the disk lost it: it is run again
             return None
-        return row if row.get("format") == FORMAT and row.get("key") == self.key else None
+        own = row.get("format") == FORMAT and row.get("key") == self.key
+        return self._with_path(row) if own else None
 
     def keep(self, **facts: Any) -> Row:
         """Writes its row, at once or not at all."""
         row = {"format": FORMAT, "key": self.key, "values": self.values} | facts
         self.folder.mkdir(parents=True, exist_ok=True)
         write(self.folder / "row.json", json.dumps(row, indent=1).encode())
-        return row
+        return self._with_path(row)
+
+    def _with_path(self, row: Row) -> Row:
+        return row | {"executed": str(self.executed) if self.executed.exists() else ""}
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -92,14 +97,15 @@ def points(notebook: str | Path, grid: Grid) -> list[Point]:
     """All points of a grid, the last parameter changing fastest; nothing is run.
 
     Args:
-        notebook: its path.
+        notebook: its path, or the name of one in the lab's folder of notebooks.
         grid: by parameter, the values to take; texts may stand for values of other types.
 
     Raises:
         ConfigError: if there is no such notebook, or it has no parameters, naming every name that
             it does not have and every value that does not suit its type.
     """
-    path = Path(notebook).expanduser().resolve()
+    path = Path(notebook).expanduser()
+    path = (path if path.exists() else project_root() / "notebooks" / path).resolve()
     try:
         text = path.read_text()
     except OSError as error:
@@ -120,7 +126,10 @@ def points(notebook: str | Path, grid: Grid) -> list[Point]:
                     checked.setdefault(name, []).append(_checked(value, kinds[name]))
                 except (ValueError, TypeError):  # pydantic's is a ValueError
                     kind = getattr(kinds[name], "__name__", str(kinds[name]).replace("typing.", ""))
-                    problems.append(f"{name} = {value!r}: not allowed, it is of type {kind}.")
+                    problems.append(
+                        f"{name} = {value!r}: not allowed, {path.name} has {name}: {kind}. Give a "
+                        "value of that type."
+                    )
     if problems:
         raise ConfigError("\n".join(problems))
     folder = (outputs_root() / "sweeps" / path.stem).resolve()

@@ -16,13 +16,14 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from facog_lab.config import Config, ConfigError
 from facog_lab.points import Point, Row, points, said
@@ -66,14 +67,23 @@ class Where(Config):
 
 
 class SweepConfig(Where):
-    """What notebook 08 runs."""
+    """What notebook 08 runs and shows."""
 
-    notebook: str = Field("03_phase2.ipynb", description="its path, from the folder of 08")
+    notebook: str = Field("03_phase2.ipynb", description="a path, or a name in notebooks/")
     grid: dict[str, list[Any]] = Field(
-        {"n_s": [1, 5], "lambda_adv": [0.0, 1.0], "seed": [0, 1], "epochs": [5]},
+        {"imbalance_ratio": [5.0, 20.0], "n_s": [1, 5], "seed": [0, 1], "epochs": [2]},
         description="values of its parameters",
     )
+    across: str = Field("imbalance_ratio", description="the parameter to the right")
+    upwards: str = Field("n_s", description="the parameter upwards")
     score: str = Field("acsa", description="of those that it reports")
+
+    @model_validator(mode="after")
+    def _shows_what_it_runs(self) -> SweepConfig:
+        for field in ("across", "upwards"):
+            if (name := getattr(self, field)) not in self.grid:
+                raise ValueError(f"{field} = {name!r}: the grid has {', '.join(self.grid)}.")
+        return self
 
 
 @contextmanager
@@ -104,8 +114,13 @@ def client(where: Where, tasks: int) -> Iterator[Client]:
         elif address is None:
             here = min(tasks, where.workers or os.cpu_count() or 1)
             # A thread each: papermill runs in it. No dashboard: its port may be another's.
-            local = {"n_workers": here, "threads_per_worker": 1, "dashboard_address": None}
-            cluster = opened.enter_context(LocalCluster(**local | where.cluster_options))
+            cluster = LocalCluster(
+                n_workers=here,
+                threads_per_worker=1,
+                dashboard_address=None,
+                silence_logs=logging.ERROR,
+            )
+            opened.enter_context(cluster)
         try:
             made = opened.enter_context(Client(cluster, timeout="20s"))
         except (OSError, TimeoutError) as error:
