@@ -93,12 +93,13 @@ class Point:
             yield
 
 
-def points(notebook: str | Path, grid: Grid) -> list[Point]:
+def points(notebook: str | Path, grid: Grid, fixed: Mapping[str, Any] | None = None) -> list[Point]:
     """All points of a grid, the last parameter changing fastest; nothing is run.
 
     Args:
         notebook: its path, or the name of one in the lab's folder of notebooks.
         grid: by parameter, the values to take; texts may stand for values of other types.
+        fixed: parameters that have one value; where the grid has the same name, it counts.
 
     Raises:
         ConfigError: if there is no such notebook, or it has no parameters, naming every name that
@@ -115,7 +116,8 @@ def points(notebook: str | Path, grid: Grid) -> list[Point]:
     kinds = dict(zip(defaults, map(literals.kind_of, statements), strict=True))
     problems: list[str] = []
     checked: dict[str, list[Any]] = {}
-    for name, values in grid.items():
+    wanted = {name: [value] for name, value in (fixed or {}).items()} | dict(grid)
+    for name, values in wanted.items():
         if name not in kinds:
             problems.append(unknown(name, kinds).replace("setting", f"parameter of {path.name}"))
         elif isinstance(values, str) or not isinstance(values, Sequence) or not values:

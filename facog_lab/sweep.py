@@ -71,8 +71,11 @@ class SweepConfig(Where):
 
     notebook: str = Field("03_phase2.ipynb", description="a path, or a name in notebooks/")
     grid: dict[str, list[Any]] = Field(
-        {"imbalance_ratio": [5.0, 20.0], "n_s": [1, 5], "seed": [0, 1], "epochs": [2]},
+        {"imbalance_ratio": [5.0, 20.0], "n_s": [1, 5], "seed": [0, 1]},
         description="values of its parameters",
+    )
+    fixed: dict[str, Any] = Field(
+        {"phase1_epochs": 20, "epochs": 2}, description="parameters that all points have alike"
     )
     across: str = Field("imbalance_ratio", description="the parameter to the right")
     upwards: str = Field("n_s", description="the parameter upwards")
