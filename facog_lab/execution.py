@@ -62,8 +62,8 @@ def execute(
 
 def _of_this_python(environment: Mapping[str, str]) -> type[KernelManager]:
     """What starts kernels of the running Python, whatever kernels are installed by a name."""
-    # Errors alone: what a kernel says of its sockets on this very machine is no help here.
-    command = make_ipkernel_cmd(extra_arguments=["--log-level=ERROR"])
+    # What a kernel says of its sockets, or of being ended, is no help here.
+    command = make_ipkernel_cmd(extra_arguments=["--log-level=CRITICAL"])
 
     class Manager(AsyncKernelManager):
         kernel_spec = KernelSpec(argv=command, env=dict(environment), language="python")
