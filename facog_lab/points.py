@@ -55,11 +55,6 @@ class Point:
         """The executed notebook; there is none before the point was run."""
         return self.folder / "executed.ipynb"
 
-    @property
-    def text(self) -> str:
-        """Its values in words: ``n_s=5, seed=0``."""
-        return said(self.values)
-
     def row(self) -> Row | None:
         """What came of it; None if it was never run to its end.
 
@@ -127,10 +122,11 @@ def points(notebook: str | Path, grid: Grid, fixed: Mapping[str, Any] | None = N
                 try:
                     checked.setdefault(name, []).append(_checked(value, kinds[name]))
                 except (ValueError, TypeError):  # pydantic's is a ValueError
-                    kind = getattr(kinds[name], "__name__", str(kinds[name]).replace("typing.", ""))
+                    kind = kinds[name]
+                    shown = kind.__name__ if isinstance(kind, type) else str(kind)
                     problems.append(
-                        f"{name} = {value!r}: not allowed, {path.name} has {name}: {kind}. Give a "
-                        "value of that type."
+                        f"{name} = {value!r}: not allowed, {path.name} has {name}: "
+                        f"{shown.removeprefix('typing.')}. Give a value of that type."
                     )
     if problems:
         raise ConfigError("\n".join(problems))

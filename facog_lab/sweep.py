@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 RETRIES = 2  # of a task whose kernel died; Dask counts workers that were lost for itself
+TIMEOUT = "20s"  # for a scheduler to answer
 TABLES = "benchmarks.paper_tables"
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -58,12 +59,14 @@ class Where(Config):
     Without any of these, Dask's own setting `scheduler-address` (DASK_SCHEDULER_ADDRESS) counts.
     """
 
-    scheduler: str | None = Field(None, description="address of a scheduler, as tcp://host:8786")
-    cluster: str | None = Field(
-        None, description="class of a cluster, as dask_jobqueue.SLURMCluster"
+    scheduler: str | None = Field(
+        default=None, description="address of a scheduler, as tcp://host:8786"
     )
-    cluster_options: dict[str, Any] = Field({}, description="what the class is called with")
-    workers: int | None = Field(None, ge=1, description="how many; a core each unless said")
+    cluster: str | None = Field(
+        default=None, description="class of a cluster, as dask_jobqueue.SLURMCluster"
+    )
+    cluster_options: dict[str, Any] = Field(default={}, description="what the class is called with")
+    workers: int | None = Field(default=None, ge=1, description="how many; a core each unless said")
 
 
 class SweepConfig(Where):
@@ -125,7 +128,7 @@ def client(where: Where, tasks: int) -> Iterator[Client]:
             )
             opened.enter_context(cluster)
         try:
-            made = opened.enter_context(Client(cluster, timeout="20s"))
+            made = opened.enter_context(Client(cluster, timeout=TIMEOUT))
         except (OSError, TimeoutError) as error:
             raise ConfigError(
                 f"scheduler = {address!r}: nobody answers there ({error}). Start one with "
@@ -150,10 +153,11 @@ def _cluster(where: Where) -> Any:
         ) from None
     try:
         return kind(**where.cluster_options)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # of whatever kind those who wrote the class have
         raise ConfigError(
-            f"cluster = {where.cluster!r} with {where.cluster_options!r}: {error}"
-        ) from None
+            f"cluster = {where.cluster!r} with {where.cluster_options!r} could not be started: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def completed(

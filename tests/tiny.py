@@ -1,5 +1,6 @@
 """Small made-up data sets and dictionaries, for tests that need the shapes, not the pictures."""
 
+import nbformat
 import torch
 
 from facog_lab import draws, models
@@ -78,3 +79,12 @@ def heads(of):
     """An untrained projector and classifier that fit a dictionary."""
     made = model(of)
     return made.projector, made.classifier
+
+
+def notebook(path, *sources, parameters="n: int = 1  # a number"):
+    """A notebook with a cell of parameters and some more, written to a path, which is returned."""
+    tagged = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
+    made = nbformat.v4.new_notebook(cells=[tagged, *map(nbformat.v4.new_code_cell, sources)])
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "", "language": "python"}
+    nbformat.write(made, path)
+    return path
