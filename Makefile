@@ -24,7 +24,7 @@ test-browser: .venv/browser ## JupyterLab in a real Chromium; screenshots in out
 	$(BIN)/pytest tests/browser $(ARGS)
 
 lab: .venv/installed ## JupyterLab at the notebooks
-	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
 
 bench: .venv/installed ## speed of every stage, into benchmarks/results/speed.json; ARGS="views step"
 	$(BIN)/python -m benchmarks.speed $(ARGS)

@@ -244,7 +244,7 @@ def tables(arguments: list[str], where: Where) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit status says whether every point was run."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
     add("what", help=f"a notebook, or {TABLES} and its options")

@@ -124,4 +124,3 @@ def test_a_failing_notebook_is_kept_and_named(tmp_path, monkeypatch, capsys):
     assert "Does it run?" in index
     assert "It may" not in index
     assert "cell In [2] failed" in index
-    assert demo.os.environ["JUPYTER_PATH"] == str(tmp_path / "jupyter")

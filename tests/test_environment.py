@@ -49,6 +49,7 @@ WORKBENCH = {
     *("portraits", "comparisons", "result_figures", "provenance", "sampler", "theme", "timelines"),
     *("triptych", "unanswered", "width", "worker"),
     *("compiled", "kept_maps"),
+    *("execution", "literals", "points", "report", "sweep", "sweep_figures", "sweep_tables"),
 }
 
 WIDGETS = {"panels", "knobs", "page", "width", "unanswered", "explorers", "atlas", "mouse"}
@@ -61,7 +62,7 @@ FIGURES = {
     "dashboard",
     "timelines",
     "moving",
-} | {"result_figures"}
+} | {"result_figures", "sweep_figures"}
 
 
 def pyproject():

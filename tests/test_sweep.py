@@ -3,14 +3,18 @@
 import builtins
 import json
 import os
+import re
 import signal
 import sys
 import threading
 import time
 from pathlib import Path
 
+import dask
 import nbformat
 import pytest
+import yaml
+from conftest import ROOT
 from tiny import notebook
 
 from facog_lab import execution, paper_tables, report, sweep
@@ -173,6 +177,27 @@ def test_clusters_that_are_not_there(where, message, monkeypatch):
     monkeypatch.setattr(sweep, "TIMEOUT", "1s")
     with pytest.raises(ConfigError, match=message), sweep.client(sweep.Where(**where), 1):
         pass
+
+
+def test_dasks_own_setting_names_a_scheduler(monkeypatch):
+    monkeypatch.setattr(sweep, "TIMEOUT", "1s")
+    with (
+        dask.config.set({"scheduler-address": "tcp://127.0.0.1:9"}),
+        pytest.raises(ConfigError, match=r"scheduler = 'tcp://127\.0\.0\.1:9': nobody answers"),
+        sweep.client(sweep.Where(), 1),
+    ):
+        pass
+
+
+def test_the_job_script_of_the_page_is_that_of_its_configuration():
+    page = (ROOT / "docs" / "sweeps.md").read_text()
+    (configuration,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    (script,) = re.findall(r"```bash\n(.*?)```", page, re.S)
+    with dask.config.set(yaml.safe_load(configuration)):
+        cluster = sweep._cluster(sweep.Where(cluster="dask_jobqueue.SLURMCluster"))
+        with cluster:
+            made = re.sub(r"tcp://\S+", "tcp://ADDRESS", cluster.job_script())
+    assert made.strip() == script.strip()
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def ran(browser, lab):
     opened = {}
 
     def run(stem, **options):
-        key = (stem, *options.items())
+        key = (stem, repr(options))
         if key not in opened:
             notebook = lab.open(context.new_page(), stem, **options)
             try:

@@ -13,11 +13,13 @@ import nbformat
 import pytest
 import torch
 
-from facog_lab import comparisons, embedding, parameters, pipeline, presets, steering
+from facog_lab import comparisons, embedding, parameters, pipeline, presets, steering, sweep
 from facog_lab.figures import class_colours
 
 ROOT = Path(__file__).parents[2]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("0[0-6]_*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("0[0-68]_*.ipynb"))
+# Half of 08's points: on shared cores the whole sweep takes minutes.
+OPTIONS = {"08_sweep": ("-y", "grid: {imbalance_ratio: [20.0], n_s: [1, 5], seed: [0, 1]}")}
 PLOTLY = "application/vnd.plotly.v1+json"
 
 
@@ -41,7 +43,8 @@ def executed(tmp_path_factory):
     results = {}
     for notebook in NOTEBOOKS:
         out = folder / notebook.name
-        run = papermill(str(notebook), str(out), cwd=folder, outputs=folder / "outputs")
+        options = OPTIONS.get(notebook.stem, ())
+        run = papermill(str(notebook), str(out), *options, cwd=folder, outputs=folder / "outputs")
         assert run.returncode == 0, run.stderr[-3000:]
         results[notebook.stem] = out
     return results
@@ -92,6 +95,24 @@ class TestExecuted:
         page = json.dumps([o.get("data", {}) for o in outputs_of(executed["03_phase2"])])
         for method in ("phase1", "facog", "random_oversampling", "uniform_weights"):
             assert method in page
+
+    def test_08_has_a_row_a_point_and_makes_what_they_share_once(self, executed):
+        outputs = executed["08_sweep"].parent / "outputs"
+        rows = [json.loads(p.read_text()) for p in outputs.glob("sweeps/03_phase2/*/row.json")]
+        assert {(r["values"]["n_s"], r["values"]["seed"]) for r in rows} == {
+            (1, 0), (1, 1), (5, 0), (5, 1),
+        }  # fmt: skip
+        made = [
+            path.read_text().count("Phase 1, digits: 80 steps in")
+            for path in outputs.glob("sweeps/03_phase2/*/executed.ipynb")
+        ]
+        assert sorted(made) == [0, 0, 1, 1]  # one for each seed
+        text = "".join(o["data"].get("text/html", "") for o in outputs_of(executed["08_sweep"])
+                       if "data" in o)  # fmt: skip
+        targets = set(re.findall(r'href="(outputs/sweeps/03_phase2/\w+/executed.ipynb)"', text))
+        assert len(targets) == 4
+        assert all((outputs.parent / target).exists() for target in targets)
+        assert "4 of 4 points, 0 failed" in text
 
     def test_a_class_has_one_colour_in_every_figure(self, executed):
         """Ten classes, ten colours; the maps of 04 use them by class."""
@@ -178,7 +199,8 @@ class TestSource:
         main = re.search(r'parameters\.check\(main="(\w+)"', checks)[1]
         name = re.search(r"extra=(\w+\.\w+)", checks)
         configs = {"embedding.MapConfig": embedding.MapConfig,
-                   "comparisons.StudyConfig": comparisons.StudyConfig}  # fmt: skip
+                   "comparisons.StudyConfig": comparisons.StudyConfig,
+                   "sweep.SweepConfig": sweep.SweepConfig}  # fmt: skip
         extra = configs[name[1]] if name else None
         settings = parameters.from_values(values, main, extra)
         usual = presets.experiment(data={"dataset": values["dataset"]})
