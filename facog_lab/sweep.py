@@ -119,11 +119,11 @@ def client(where: Where, tasks: int) -> Iterator[Client]:
             cluster.scale(min(tasks, where.workers or tasks))
         elif address is None:
             here = min(tasks, where.workers or os.cpu_count() or 1)
-            # A thread each: papermill runs in it. No dashboard: its port may be another's.
+            # A thread each: papermill runs in it. The dashboard's usual port may be another's.
             cluster = LocalCluster(
                 n_workers=here,
                 threads_per_worker=1,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 silence_logs=logging.ERROR,
             )
             opened.enter_context(cluster)

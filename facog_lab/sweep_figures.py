@@ -40,15 +40,17 @@ def heat_map(rows: Sequence[Row], x: str, y: str, score: str, title: str) -> go.
         xgap=2, ygap=2,
     )  # fmt: skip
     for (a, b), cell in places.items():
-        links = " ".join(link(row, str(k + 1)) for k, row in enumerate(cell.rows[:MOST_LINKS]))
-        more = " …" * (len(cell.rows) > MOST_LINKS)
-        # The upper half of the scale is light. Two lines of text, the second small.
+        # The upper half of the scale is light, an empty cell is the page.
         light = cell.mean is not None and cell.mean > (min(found) + max(found)) / 2
-        none = cell.mean is None
+        colour = theme.INK if cell.mean is None else "#111" if light else "white"
+        style = f"color:{colour};text-decoration:underline"
+        shown = enumerate(cell.rows[:MOST_LINKS], start=1)
+        links = " ".join(link(row, str(k), style) for k, row in shown)
+        more = " …" * (len(cell.rows) > MOST_LINKS)
         figure.add_annotation(
             x=xs.index(a), y=ys.index(b), showarrow=False,
             text=f"<b>{cell.text}</b>{theme.small(f'N = {cell.n} · {links}{more}')}",
-            font={"color": theme.INK if none else "#111" if light else "white", "size": 15},
+            font={"color": colour, "size": 15}, captureevents=True,
         )  # fmt: skip
     figure.update_xaxes(title_text=label(x), type="category", showgrid=False)
     figure.update_yaxes(title_text=label(y), type="category", showgrid=False)

@@ -77,13 +77,14 @@ def varying(rows: Iterable[Row]) -> list[str]:
     return [name for name, values in seen.items() if len(values) > 1]
 
 
-def link(row: Row, text: str) -> str:
+def link(row: Row, text: str, style: str = "") -> str:
     """A link to a point's executed notebook, as HTML; the text alone if there is none."""
     shown = html.escape(text)
     if not row["executed"]:
         return shown
     target = quote(Path(os.path.relpath(row["executed"])).as_posix())
-    return f'<a href="{target}" target="_blank">{shown}</a>'
+    style = style and f' style="{style}"'
+    return f'<a href="{target}" target="_blank"{style}>{shown}</a>'
 
 
 def live(todo: Sequence[Point], rows: Iterable[Row]) -> list[Row]:
@@ -123,13 +124,13 @@ def table(todo: Sequence[Point], found: dict[str, Row]) -> str:
     scores = list(dict.fromkeys(name for row in rows for name in row["scores"]))
     failed = sum(bool(row["error"]) for row in rows)
     fixed = {k: v for k, v in todo[0].values.items() if k not in names} if todo else {}
-    head = [*names, "state", *scores, "seconds"]
+    head = [*names, "state", *(_titled(name) for name in scores), "seconds"]
     lines = []
     for point in todo[:MOST_LINES]:
         row = found.get(point.key)
         values = [html.escape(str(point.values[name])) for name in names]
         if row is None:
-            lines.append([*values, "waits"])
+            lines.append([*values, "waits", *[""] * (len(scores) + 1)])
         else:
             state = row["error"] and "failed: " + row["error"].replace("\n", " ")
             state = state if len(state) <= LONGEST else state[:LONGEST] + "…"
@@ -150,7 +151,6 @@ def means(rows: Sequence[Row], score: str, over: str = "seed") -> Any:
         over: the parameter whose values are averaged; each links to its executed notebook.
     """
     names = [name for name in varying(rows) if name != over]
-    unit = ", percent" if score in PERCENT else ""
     lines = [
         [
             *map(html.escape, cell.values),
@@ -160,7 +160,7 @@ def means(rows: Sequence[Row], score: str, over: str = "seed") -> Any:
         ]
         for cell in cells(rows, names, score)
     ]
-    return HTML(as_html([*names, f"{score}{unit}", "N", over], lines, ""))
+    return HTML(as_html([*names, _titled(score), "N", over], lines, ""))
 
 
 def as_html(head: Sequence[str], lines: Sequence[Sequence[str]], caption: str) -> str:
@@ -175,9 +175,13 @@ def as_html(head: Sequence[str], lines: Sequence[Sequence[str]], caption: str) -
     )
 
 
+def _titled(name: str) -> str:
+    return f"{name}, %" if name in PERCENT else name
+
+
 def _shown(value: Any, name: str) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{100 * value:.2f} %" if name in PERCENT else f"{value:.4g}"
+        return f"{100 * value:.1f}" if name in PERCENT else f"{value:.4g}"
     return str(value)

@@ -129,7 +129,8 @@ def test_the_table_says_what_waits_and_what_failed(tmp_path, outputs):
     assert "2 of 300 points, 1 failed, 100 more below; all with m=5" in shown
     assert shown.count("<tr>") == 1 + sweep_tables.MOST_LINES
     assert shown.count("<td>waits") == sweep_tables.MOST_LINES - 2
-    assert "50.00 %" in shown
+    assert "<th>acsa, %</th>" in shown
+    assert "<td>50.0</td>" in shown
     assert "failed: cell In [3] failed" in shown
     assert "<th>m</th>" not in shown
 
