@@ -19,7 +19,8 @@ def heat_map(rows: Sequence[Row], x: str, y: str, score: str, title: str) -> go.
     """Mean of a score for each pair of values of two parameters, over all else, with N.
 
     In a cell: mean ± standard deviation, N, and the numbers of its points, from 1 on, each a link
-    to the executed notebook. A pair without a score is empty.
+    to the executed notebook; plotly leaves links out of a page that is opened from the disk, where
+    those of `sweep_tables.means` work. A pair without a score is empty.
 
     Args:
         rows: of the points.
@@ -50,7 +51,7 @@ def heat_map(rows: Sequence[Row], x: str, y: str, score: str, title: str) -> go.
         figure.add_annotation(
             x=xs.index(a), y=ys.index(b), showarrow=False,
             text=f"<b>{cell.text}</b>{theme.small(f'N = {cell.n} · {links}{more}')}",
-            font={"color": colour, "size": 15}, captureevents=True,
+            font={"color": colour, "size": 15},
         )  # fmt: skip
     figure.update_xaxes(title_text=label(x), type="category", showgrid=False)
     figure.update_yaxes(title_text=label(y), type="category", showgrid=False)
