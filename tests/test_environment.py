@@ -99,8 +99,9 @@ def test_widgets_and_figures_are_made_where_they_belong():
 
 
 def test_what_takes_seconds_to_import_waits_until_it_is_needed():
-    # sampler is for users of imbalanced-learn, demo a command, moving is the live panel's figure
-    modules = sorted((CORE | WORKBENCH) - {"sampler", "demo", "moving"})
+    # sampler is for users of imbalanced-learn, demo a command, moving is the live panel's figure,
+    # and execution is what workers of a sweep import
+    modules = sorted((CORE | WORKBENCH) - {"sampler", "demo", "moving", "execution"})
     slow = {"torchvision", "plotly.io", "nbformat", "scipy.stats", "sklearn", "umap", "openTSNE"}
     script = f"import sys; from facog_lab import {', '.join(modules)}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
