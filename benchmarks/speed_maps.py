@@ -107,8 +107,9 @@ def first_maps(runs: int, device: str) -> Iterator[dict[str, Any]]:
 def imports(runs: int, device: str) -> Iterator[dict[str, Any]]:
     """What importing all that notebooks use takes beyond torch, in fresh processes."""
     modules = {p.stem for p in Path(embedding.__file__).parent.glob("[!_]*.py")}
-    # a command, what asks for imbalanced-learn, what the panel imports when it is shown
-    modules -= {"demo", "sampler", "moving"}
+    # a command, what asks for imbalanced-learn, what the panel imports when it is shown, what
+    # workers of a sweep import
+    modules -= {"demo", "sampler", "moving", "execution"}
     script = (
         f"import sys, time; sys.path.insert(0, {str(Path(__file__).parents[1])!r}); import torch; "
         "began = time.perf_counter(); from facog_lab import " + ", ".join(sorted(modules)) + "; "
