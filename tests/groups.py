@@ -1,4 +1,4 @@
-"""Functions in several processes of one gloo group, for tests: `run(2, function, argument)`."""
+"""Functions in several processes of one gloo group, for tests."""
 
 import datetime
 
@@ -7,24 +7,31 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 
-def run(count, function, *arguments, folder):
-    """What a function of a test's module returns, in each of so many processes."""
-    if count == 1:
-        return [function(*arguments)]
-    rendezvous, results = folder / "rendezvous", folder / "results"
-    rendezvous.unlink(missing_ok=True)
-    mp.spawn(_joined, (count, function, arguments, rendezvous, results), nprocs=count)
-    return [torch.load(f"{results}{rank}") for rank in range(count)]
+def run(count, jobs, folder):
+    """What each job returns in each of so many processes, which take the jobs one by one.
+
+    Args:
+        count: of processes; they begin anew, which takes seconds.
+        jobs: (function, *arguments) by name; functions of a test's module.
+        folder: to meet in.
+
+    Returns:
+        By name, a list with what each process made.
+    """
+    mp.spawn(_joined, (count, jobs, folder), nprocs=count)
+    made = [torch.load(folder / str(rank)) for rank in range(count)]
+    return {name: [one[name] for one in made] for name in jobs}
 
 
-def _joined(rank, count, function, arguments, rendezvous, results):
+def _joined(rank, count, jobs, folder):
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo",
-        init_method=f"file://{rendezvous}",
+        init_method=f"file://{folder / 'rendezvous'}",
         rank=rank,
         world_size=count,
         timeout=datetime.timedelta(seconds=60),
     )
-    torch.save(function(*arguments), f"{results}{rank}")
+    made = {name: function(*arguments) for name, (function, *arguments) in jobs.items()}
+    torch.save(made, folder / str(rank))
     dist.destroy_process_group()
