@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch.distributed.elastic.multiprocessing.errors import record
 
 from facog_lab import presets, processes
 from facog_lab.config import Config, ConfigError, Device, unknown
@@ -89,7 +90,7 @@ def started(
         lines = said.read().decode(errors="replace").splitlines()
     raise LaunchError(
         f"{devices} processes on {device!r} failed, and {RESTARTS} restarts, too. What they "
-        "saved is kept; devices = 1 goes on from it. They said last:\n" + "\n".join(lines[-40:])
+        "saved is kept; devices = 1 goes on from it. They said last:\n" + "\n".join(lines[-50:])
     )
 
 
@@ -106,22 +107,27 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Trains phase 1 of an experiment, in each of the processes that torchrun starts."""
-    from facog_lab import pipeline  # which imports this module
-
     options = _parsed(arguments)
     try:
         settings = _settings(options)
     except ConfigError as error:
         sys.exit(str(error))
-    with processes.joined(options.device):
+    _train(settings, options.device, options.dictionary)
+
+
+@record  # so that torchrun says the error of the process that failed first
+def _train(settings: Experiment, device: Device, dictionary: bool) -> None:
+    from facog_lab import pipeline  # which imports this module
+
+    with processes.joined(device):
         if processes.rank() == 0:  # alone, since it may have to download them
             pipeline.data(settings.data)
         processes.wait()
         began = time.monotonic()
-        training = pipeline.phase1(settings, options.device)
+        training = pipeline.phase1(settings, device)
         training.finish()
-        if options.dictionary:
-            pipeline.features(settings, options.device)
+        if dictionary:
+            pipeline.features(settings, device)
         processes.wait()
         print(f"{training.run.folder}: done after {time.monotonic() - began:.0f} s", flush=True)
 

@@ -52,7 +52,13 @@ def joined(device: Device = "auto") -> Iterator[None]:
     if on_gpus:
         check_gpus(int(os.environ["LOCAL_WORLD_SIZE"]))
         torch.cuda.set_device(local)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo")
+    store, number, size = next(dist.rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        # torchrun keeps its store when it starts processes anew, with the addresses of the dead.
+        # Machines count restarts differently; docs/scale.md says what several of them need.
+        store = dist.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)
+    backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
+    dist.init_process_group(backend, store=store, rank=number, world_size=size)
     try:
         with contextlib.ExitStack() as stack:
             if rank():
