@@ -18,14 +18,23 @@ from torch import Tensor, nn
 from facog_lab import draws, models, packing, processes, store
 from facog_lab.augment import make_views
 from facog_lab.config import ConfigError, Device
-from facog_lab.datasets import LongTailed
+from facog_lab.datasets import ImageFiles, LongTailed
 from facog_lab.loop import Step, append, enough_memory, pick_device
 from facog_lab.machine import keep_freed_memory
 from facog_lab.objectives import Objective, ObjectiveName, Terms, classifier_for
+from facog_lab.prefetch import Prefetch, workers_for
 from facog_lab.rebalanced_losses import LossConfig
 from facog_lab.rewind import Rewind, bad_figures, bad_gradients
 
-Recipe = Literal["clean", "crop", "crop_flip", "standard", "autoaugment_cutout", "imagenet"]
+Recipe = Literal[
+    "clean",
+    "crop",
+    "crop_flip",
+    "standard",
+    "autoaugment_cutout",
+    "imagenet",
+    "imagenet_autoaugment",
+]
 
 
 AHEAD = 8  # steps whose views a GPU makes at once
@@ -163,8 +172,8 @@ class Phase1:
             )
             self.model = models.Phase1Model(backbone, data.num_classes, config.projection_dim)
             classifier_for(config.objective, self.model.classifier)
-        width = int(backbone.feature_dim)  # type: ignore[arg-type]
-        self.objective = Objective(config, data.class_counts, width).to(self.device)
+        self.feature_dim = int(backbone.feature_dim)  # type: ignore[arg-type]
+        self.objective = Objective(config, data.class_counts, self.feature_dim).to(self.device)
         self.memory_format = faster_format(config.crop_size or data.side)
         self.model.to(self.device).to(memory_format=self.memory_format)
         self.network: nn.Module = Network(self.model, self.objective)
@@ -199,6 +208,7 @@ class Phase1:
         if self.device.type == "cuda" and isinstance(data.images, Tensor):
             self.ahead = max(1, min(AHEAD, PIXELS_AHEAD // (config.batch_size * pixels)))
         self._made: dict[tuple[int, int], Tensor] = {}  # views, by epoch and batch
+        self.decoded = self._prefetch(data.images) if isinstance(data.images, ImageFiles) else None
         self.step = 0
         self.history: store.History = {"epochs": {}}
         self.rewind = Rewind(self)
@@ -276,9 +286,16 @@ class Phase1:
         images = views.flatten(0, 1).contiguous(memory_format=self.memory_format)
         return self.network(images, len(views), labels, epoch, rng)
 
-    def views(self, index: Tensor, epoch: int) -> Tensor:
-        """(V, B, channels, H, W) normalised float32 views of the images at `index`."""
-        images = self.images[index].to(self.device)
+    def views(self, index: Tensor, epoch: int, images: Tensor | None = None) -> Tensor:
+        """(V, B, channels, H, W) normalised float32 views of the images at `index`.
+
+        Args:
+            index: (B,) int64.
+            epoch: from 0.
+            images: these images, where they are decoded.
+        """
+        images = self.images[index] if images is None else images
+        images = images.to(self.device, non_blocking=True)
         return torch.stack(
             [
                 make_views(
@@ -300,7 +317,9 @@ class Phase1:
         if (epoch, batch) not in self._made:
             batches = [processes.share(b) for b in self.batches[batch : batch + self.ahead]]
             sizes = [len(index) for index in batches]
-            parts = self.views(torch.cat(batches), epoch).split(sizes, dim=1)
+            step = epoch * self.steps_per_epoch + batch
+            images = self.decoded.take(step) if self.decoded else None
+            parts = self.views(torch.cat(batches), epoch, images).split(sizes, dim=1)
             self._made = {(epoch, batch + i): part for i, part in enumerate(parts)}
         return self._made.pop((epoch, batch))
 
@@ -321,13 +340,26 @@ class Phase1:
 
     def _start_epoch(self) -> None:
         self.objective.start_epoch()
-        epoch = self.step // self.steps_per_epoch
-        order = torch.randperm(
-            len(self.labels), generator=draws.generator("cpu", self.config.seed, "order", epoch)
-        )
-        self.batches = torch.tensor_split(order.to(self.device), self.steps_per_epoch)
+        self.batches = self._batches(self.step // self.steps_per_epoch)
         self.sums = torch.zeros(3, device=self.device)
         self.right = torch.zeros(self.data.num_classes, device=self.device)
+
+    def _batches(self, epoch: int) -> tuple[Tensor, ...]:
+        """The images of each batch of an epoch."""
+        rng = draws.generator("cpu", self.config.seed, "order", epoch)
+        order = torch.randperm(len(self.labels), generator=rng)
+        return torch.tensor_split(order.to(self.device), self.steps_per_epoch)
+
+    def _prefetch(self, images: ImageFiles) -> Prefetch | None:
+        """Workers that decode this process's shares of all batches; None for none."""
+        workers = workers_for(images, self.device)
+
+        def rows(step: int) -> Tensor:
+            epoch, batch = divmod(step, self.steps_per_epoch)
+            return processes.share(self._batches(epoch)[batch])
+
+        on_gpu = self.device.type == "cuda"
+        return Prefetch(images, rows, self.total_steps, workers, on_gpu) if workers else None
 
     def _end_epoch(self) -> dict[str, float]:
         total, ce, sc = (self.sums / len(self.labels)).tolist()

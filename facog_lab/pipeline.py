@@ -222,28 +222,56 @@ def phase1(
     return Training(loop, run, label, record, elsewhere if devices > 1 else None)
 
 
-def features(settings: Experiment, device: Device = "auto") -> dictionary.FeatureDictionary:
-    """The feature dictionary of an experiment, made if need be, phase 1 first."""
-    long_tailed, run = data(settings.data), run_of(settings, "dictionary")
-    names = long_tailed.class_names
-    if saved := run.load():
-        return dictionary.FeatureDictionary.from_tensors(saved.tensors, names, saved.release)
-    trained = phase1(settings, device).finish()
-    with run.making():
-        if saved := run.load():  # another notebook has made it meanwhile
-            return dictionary.FeatureDictionary.from_tensors(saved.tensors, names, saved.release)
-        started = time.monotonic()
+def features(
+    settings: Experiment, device: Device = "auto", devices: int = 1
+) -> dictionary.FeatureDictionary:
+    """The feature dictionary of an experiment, made if need be, phase 1 first.
+
+    Args:
+        settings: the experiment.
+        device: where to make what is missing.
+        devices: on how many of this machine at once, see `phase1`.
+    """
+    run = run_of(settings, "dictionary")
+    if processes.agreed((saved := run.load()) is None):
+        trained = phase1(settings, device, devices).finish()
+        if devices > 1:
+            for _ in launch.started(settings, device, devices, dictionary=True):
+                pass
+        else:
+            _extract(settings, trained, run)
+    if saved is None:
+        saved = run.load()
+    assert saved is not None
+    names = data(settings.data).class_names
+    return dictionary.FeatureDictionary.from_tensors(saved.tensors, names, saved.release)
+
+
+def _extract(settings: Experiment, trained: phase1_loop.Phase1, run: Run) -> None:
+    """Makes a dictionary in its file, which all processes fill."""
+    with contextlib.ExitStack() as stack:
+        first = processes.rank() == 0
+        if first:
+            stack.enter_context(run.making())
+        if not processes.agreed(not first or run.load() is None):
+            return  # another notebook has made it meanwhile
+        if first:
+            run.reserve(dictionary.layout(trained, settings.dictionary))
+        processes.wait()
+        started, long_tailed = time.monotonic(), trained.data
         images = len(long_tailed.labels) * (1 + settings.dictionary.views)
         total = images + len(long_tailed.test_labels)
         with Progress(total, "Dictionary", unit="image") as progress:
-            made = dictionary.extract(trained, settings.dictionary, progress.update)
+            dictionary.extract(trained, settings.dictionary, progress.update, run.reserved())
         record = {
             "split_hash": long_tailed.split_hash,
             "seconds": time.monotonic() - started,
             "device": str(trained.device),
+            "processes": processes.count(),
         }
-        run.save(made.tensors(), {}, record, done=True)
-    return made
+        if first:
+            run.save_reserved(record)
+        processes.wait()
 
 
 class Source(NamedTuple):

@@ -2,10 +2,11 @@
 
 import groups
 import pytest
+import safetensors.torch
 import tiny
 import torch
 
-from facog_lab import processes
+from facog_lab import dictionary, mapped, processes
 from facog_lab.config import ConfigError
 from facog_lab.phase1 import Phase1, Phase1Config
 
@@ -65,6 +66,22 @@ def normalised(x, gradient):
     return made.detach(), x.grad, norm.weight.grad, norm.bias.grad, dict(norm.named_buffers())
 
 
+def extracted(path):
+    """A dictionary in a file, in blocks of 10 images; the file's content, of the first process."""
+    dictionary.BATCH = 10
+    try:
+        torch.set_num_threads(1)
+        loop = Phase1(Phase1Config(**SETTINGS), tiny.long_tailed(), "cpu")
+        settings = dictionary.DictionaryConfig(views=1)
+        if processes.rank() == 0:
+            mapped.create(path, dictionary.layout(loop, settings))
+        processes.wait()
+        dictionary.extract(loop, settings, into=mapped.read(path, write=True).tensors)
+    finally:
+        dictionary.BATCH = 500
+    return path.read_bytes()
+
+
 def noise():
     """Images with a large mean, where the difference of sums of squares would lose digits."""
     rng = torch.Generator().manual_seed(0)
@@ -88,6 +105,7 @@ def pair(alone, tmp_path_factory):
         "rest": (steps, {}, 11, begun),
         "refused": (refused, {"batch_size": 2}),
         "normalised": (normalised, *noise()),
+        "extracted": (extracted, tmp_path_factory.mktemp("pair") / "dictionary"),
     }
     jobs |= {changes["objective"]: (steps, changes, 6) for changes in OBJECTIVES}
     return groups.run(2, jobs, tmp_path_factory.mktemp("pair"))
@@ -132,6 +150,15 @@ def test_each_objective_is_of_the_whole_batch(changes, pair):
 def test_no_process_is_without_an_image(pair):
     for said in pair["refused"]:
         assert "batch_size = 2: with 2 processes" in said
+
+
+def test_a_dictionary_is_the_same_bytes(pair, tmp_path):
+    alone = extracted(tmp_path / "dictionary")
+    assert pair["extracted"] == [alone, alone]
+    tensors = safetensors.torch.load(alone)
+    assert tensors["features"].shape == (138, 64)
+    assert tensors["features"].abs().sum(1).min() > 0
+    assert tensors["test_features"].abs().sum(1).min() > 0
 
 
 def test_batch_norm_over_shares_is_batch_norm_of_the_whole(pair):

@@ -5,6 +5,7 @@ DIE names a process and a step, "1:9"; it is killed there when it is first start
 
 import os
 import signal
+import sys
 
 from facog_lab import launch, pipeline, processes
 from facog_lab.phase1 import Phase1
@@ -16,6 +17,7 @@ def mortal(loop):
     name, _, step = os.environ.get("DIE", "").partition(":")
     first = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
     if name == str(processes.rank()) and loop.step == int(step) and first:
+        print("dies now", file=sys.stderr, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     return take(loop)
 
