@@ -18,14 +18,18 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from PIL import Image
 
 from benchmarks import speed_features, speed_training
 from benchmarks.rows import row, write
 from benchmarks.speed import RESULTS
-from facog_lab import phase2
+from facog_lab import phase2, prefetch
 from facog_lab.dictionary import DictionaryConfig, FeatureDictionary
+from facog_lab.files import Folder
+from facog_lab.images import ImageFiles
 from facog_lab.store import Run
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -143,9 +147,33 @@ def imagenet(runs: int) -> Iterator[dict[str, Any]]:
     print(f"its products are {its_products / products:.1f} times as many")
 
 
+def decoding(runs: int) -> Iterator[dict[str, Any]]:
+    """JPEG files of ImageNet's usual size, decoded to 256 × 256 by one worker.
+
+    The bar is what a GPU needs that takes 1,000 views a second, of 8 workers, at 3 views an image.
+    """
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        names, size = [f"{i}.jpg" for i in range(64)], 0
+        for name in names:
+            # Coarse and fine noise, so that a file has about the 110 kB of ImageNet's.
+            coarse = Image.fromarray(rng.integers(256, size=(38, 50, 3)).astype(np.uint8))
+            pixels = np.asarray(coarse.resize((500, 375))) + rng.normal(0, 9, (375, 500, 3))
+            path = Path(folder) / name
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, quality=90)
+            size += path.stat().st_size
+        files = prefetch._Decoded(ImageFiles(Folder(Path(folder)), names, 256, 3))
+        rows = list(range(len(names)))
+        seconds = [speed_training.timed("cpu", files.__getitem__, rows) for _ in range(1 + runs)]
+    print(f"files of {size / len(names) / 1000:.0f} kB")
+    rates = [len(names) / s for s in seconds[1:]]
+    yield row("JPEG files of 500 × 375 decoded by a worker", rates, "1/s", 42, most=False)
+
+
 MEASURES: dict[str, Callable[[int], Iterator[dict[str, Any]]]] = {
     "processes": processes,
     "imagenet": imagenet,
+    "decoding": decoding,
 }
 
 
