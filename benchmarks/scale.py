@@ -62,7 +62,7 @@ def processes(runs: int) -> Iterator[dict[str, Any]]:
             groups.append([ours for ours, _ in ends])
         ratios = []
         for run in range(1 + runs):
-            one, two = (_seconds(group, 1) for group in groups)
+            one, two = (_seconds(group, 2) for group in groups)
             if run:
                 ratios.append(one / two)
         for group in groups:
@@ -99,7 +99,7 @@ def on_imagenet(connection: Connection, runs: int) -> None:
     assert saved is not None
     names = tuple(map(str, range(speed_features.IMAGENET[2])))
     loop = speed_features.training(
-        FeatureDictionary.from_tensors(saved.tensors, names, saved.release)
+        FeatureDictionary.from_tensors(saved.tensors, names, saved.release), projection_dim=1024
     )
     connection.send(_steps(loop, runs, 10))
     loop.evaluate()
