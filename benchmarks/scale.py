@@ -156,7 +156,7 @@ def decoding(runs: int) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         names, size = [f"{i}.jpg" for i in range(64)], 0
         for name in names:
-            # Coarse and fine noise, so that a file has about the 110 kB of ImageNet's.
+            # Coarse and fine noise, so that a file is not much smaller than a photograph's.
             coarse = Image.fromarray(rng.integers(256, size=(38, 50, 3)).astype(np.uint8))
             pixels = np.asarray(coarse.resize((500, 375))) + rng.normal(0, 9, (375, 500, 3))
             path = Path(folder) / name
