@@ -44,12 +44,12 @@ def features(rows: int, width: int, classes: int, test: int = 1000) -> FeatureDi
     )
 
 
-def training(dictionary: FeatureDictionary) -> phase2.Phase2:
+def training(dictionary: FeatureDictionary, projection_dim: int = 128) -> phase2.Phase2:
     """Phase 2 with the paper's settings on made-up features and untrained heads."""
     backbone = nn.Identity()
     backbone.feature_dim = dictionary.feature_dim  # type: ignore[assignment]
     with draws.seeded("benchmark"):
-        model = models.Phase1Model(backbone, dictionary.num_classes, 128)
+        model = models.Phase1Model(backbone, dictionary.num_classes, projection_dim)
     config = presets.experiment("paper", data={"dataset": "cifar100"}).phase2
     return phase2.Phase2(config, dictionary, model, "cpu")
 

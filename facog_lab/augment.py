@@ -30,7 +30,7 @@ class Recipe:
     area: tuple[float, float] | None = None  # RandomResizedCrop: least, greatest share of the area
     padding: int = 0  # RandomCrop: pixels of zeros on every side
     flip: float = 0.0  # probability, left to right
-    autoaugment: bool = False  # the CIFAR-10 policy; not with `area`
+    autoaugment: str = ""  # the policy's name; after `area`, pixels are rounded for it
     jitter: float = 0.0  # probability of ColorJitter
     strengths: tuple[float, ...] = ()  # ColorJitter: brightness, contrast, saturation, hue
     grey: float = 0.0  # probability
@@ -44,11 +44,12 @@ RECIPES: dict[str, Recipe] = {
     "crop": Recipe(padding=2),
     "crop_flip": Recipe(padding=2, flip=0.5),
     "standard": Recipe(padding=4, flip=0.5),
-    "autoaugment_cutout": Recipe(padding=4, flip=0.5, autoaugment=True, cutout=16),
+    "autoaugment_cutout": Recipe(padding=4, flip=0.5, autoaugment="cifar10", cutout=16),
     "simaugment": Recipe(
         area=(0.2, 1.0), flip=0.5, jitter=0.8, strengths=(0.4, 0.4, 0.4, 0.1), grey=0.2, blur=0.5
     ),
     "imagenet": Recipe(area=(0.08, 1.0), flip=0.5, jitter=1.0, strengths=(0.4, 0.4, 0.4)),
+    "imagenet_autoaugment": Recipe(area=(0.08, 1.0), flip=0.5, autoaugment="imagenet"),
 }
 
 
@@ -66,7 +67,8 @@ def make_views(
 ) -> Tensor:
     """One view of every image.
 
-    Differs from torchvision on uint8 images: with `area`, nothing is rounded between operations.
+    Differs from torchvision on uint8 images: with `area`, nothing is rounded between operations but
+    before AutoAugment.
 
     Args:
         images: (B, C, H, H) uint8, C 1 or 3, on the device the views are wanted on; not changed.
@@ -108,7 +110,9 @@ def make_views(
     if do.flip:
         x = only(draw("flip", 1)[:, 0] < do.flip, lambda x: x.flip(-1), x)
     if do.autoaugment:
-        x = autoaugment(x, draw("autoaugment", 5))
+        if x.dtype != torch.uint8:
+            x = x.mul_(white).round_().to(torch.uint8)
+        x = autoaugment(x, draw("autoaugment", 5), do.autoaugment)
     if x.dtype == torch.uint8:
         x = x.float().div_(white)
     if do.jitter:

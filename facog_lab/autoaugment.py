@@ -1,4 +1,4 @@
-"""AutoAugment's CIFAR-10 policy, for a whole batch of uint8 images at once.
+"""AutoAugment's policies of CIFAR-10 and ImageNet, for a whole batch of uint8 images at once.
 
 Every sample has its own operation, level and sign. The pixels are, bit for bit and on every device,
 those that torchvision's functions give for one image on a CPU (up to 256 x 256 pixels; above, its
@@ -52,25 +52,55 @@ CIFAR10_POLICY = (
     (("TranslateY", 0.7, 9), ("AutoContrast", 0.9, 0)),
 )
 
+IMAGENET_POLICY = (  # likewise, those found on ImageNet
+    (("Posterize", 0.4, 8), ("Rotate", 0.6, 9)),
+    (("Solarize", 0.6, 5), ("AutoContrast", 0.6, 0)),
+    (("Equalize", 0.8, 0), ("Equalize", 0.6, 0)),
+    (("Posterize", 0.6, 7), ("Posterize", 0.6, 6)),
+    (("Equalize", 0.4, 0), ("Solarize", 0.2, 4)),
+    (("Equalize", 0.4, 0), ("Rotate", 0.8, 8)),
+    (("Solarize", 0.6, 3), ("Equalize", 0.6, 0)),
+    (("Posterize", 0.8, 5), ("Equalize", 1.0, 0)),
+    (("Rotate", 0.2, 3), ("Solarize", 0.6, 8)),
+    (("Equalize", 0.6, 0), ("Posterize", 0.4, 6)),
+    (("Rotate", 0.8, 8), ("Color", 0.4, 0)),
+    (("Rotate", 0.4, 9), ("Equalize", 0.6, 0)),
+    (("Equalize", 0.0, 0), ("Equalize", 0.8, 0)),
+    (("Invert", 0.6, 0), ("Equalize", 1.0, 0)),
+    (("Color", 0.6, 4), ("Contrast", 1.0, 8)),
+    (("Rotate", 0.8, 8), ("Color", 1.0, 2)),
+    (("Color", 0.8, 8), ("Solarize", 0.8, 7)),
+    (("Sharpness", 0.4, 7), ("Invert", 0.6, 0)),
+    (("ShearX", 0.6, 5), ("Equalize", 1.0, 0)),
+    (("Color", 0.4, 0), ("Equalize", 0.6, 0)),
+    (("Equalize", 0.4, 0), ("Solarize", 0.2, 4)),
+    (("Solarize", 0.6, 5), ("AutoContrast", 0.6, 0)),
+    (("Invert", 0.6, 0), ("Equalize", 1.0, 0)),
+    (("Color", 0.6, 4), ("Contrast", 1.0, 8)),
+    (("Equalize", 0.8, 0), ("Equalize", 0.6, 0)),
+)
+POLICIES = {"cifar10": CIFAR10_POLICY, "imagenet": IMAGENET_POLICY}  # of 25 each
 
-def autoaugment(images: Tensor, u: Tensor) -> Tensor:
-    """One sub-policy of `CIFAR10_POLICY` for each image.
+
+def autoaugment(images: Tensor, u: Tensor, policy: str = "cifar10") -> Tensor:
+    """One sub-policy of a policy for each image.
 
     Args:
         images: (B, C, H, H) uint8, C 1 or 3; may be changed in place.
         u: (B, 5) uniform draws: which sub-policy, then for its two operations whether they are
             applied, then their signs.
+        policy: a name in `POLICIES`.
 
     Returns:
         (B, C, H, H) uint8.
     """
-    operations, probabilities, levels = _policy(images.device)
-    policy = (u[:, 0] * len(CIFAR10_POLICY)).long()
+    operations, probabilities, levels = _policy(policy, images.device)
+    row = (u[:, 0] * len(operations)).long()
     for slot in range(2):
-        applied = u[:, 1 + slot] < probabilities[policy, slot]
-        operation = torch.where(applied, operations[policy, slot], -1)
+        applied = u[:, 1 + slot] < probabilities[row, slot]
+        operation = torch.where(applied, operations[row, slot], -1)
         positive = (u[:, 3 + slot] >= 0.5).long()
-        images = operate(images, operation, levels[policy, slot], positive)
+        images = operate(images, operation, levels[row, slot], positive)
     return images
 
 
@@ -252,10 +282,10 @@ _CHANGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 @functools.cache
-def _policy(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def _policy(name: str, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Operations, probabilities and levels, each (25, 2)."""
-    slots = [slot for pair in CIFAR10_POLICY for slot in pair]
-    operations = [OPERATIONS.index(name) for name, _, _ in slots]
+    slots = [slot for pair in POLICIES[name] for slot in pair]
+    operations = [OPERATIONS.index(of) for of, _, _ in slots]
     probabilities, levels = [p for _, p, _ in slots], [level for _, _, level in slots]
     a, b, c = (torch.tensor(x, device=device) for x in (operations, probabilities, levels))
     return a.view(-1, 2), b.view(-1, 2), c.view(-1, 2)

@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from facog_lab import draws
+from facog_lab import draws, processes
 from facog_lab.augment import make_views
 from facog_lab.config import Config
 from facog_lab.datasets import ImageFiles
 from facog_lab.machine import keep_freed_memory
+from facog_lab.mapped import Shapes
 from facog_lab.phase1 import Phase1
 
 BATCH = 500  # images in a forward pass; the result does not depend on it beyond rounding
@@ -34,7 +35,8 @@ class FeatureDictionary:
     """Training features grouped by class, and the test features beside them.
 
     Attributes:
-        features: (R, D) float32, the rows of a class next to each other.
+        features: (R, D) float32, or float16 where it was made so; the rows of a class next to each
+            other. `gather` gives float32.
         labels: (R,) int64, ascending.
         images: (R,) int64, the training image each row was made from.
         class_counts: (C,) int64, training images (not rows) of each class.
@@ -153,7 +155,7 @@ class FeatureDictionary:
 
     def gather(self, rows: Tensor) -> Tensor:
         """The features of rows of any shape, (..., D): `features[rows]`, in a third of its time."""
-        features = self.features.index_select(0, rows.flatten())
+        features = self.features.index_select(0, rows.flatten()).float()
         self.release()
         return features.view(*rows.shape, self.feature_dim)
 
@@ -209,10 +211,24 @@ class FeatureDictionary:
         )
 
 
+def layout(phase1: Phase1, config: DictionaryConfig) -> Shapes:
+    """Types and shapes of what `extract` makes, by name."""
+    data, copies = phase1.data, 1 + config.views
+    rows, test, width = copies * len(data.labels), len(data.test_labels), phase1.feature_dim
+    return {
+        "features": (torch.float32, (rows, width)),
+        "labels": (torch.int64, (rows,)),
+        "images": (torch.int64, (rows,)),
+        "test_features": (torch.float32, (test, width)),
+        "test_labels": (torch.int64, (test,)),
+    }
+
+
 def extract(
     phase1: Phase1,
     config: DictionaryConfig,
     report: Callable[[int], None] = lambda images: None,
+    into: dict[str, Tensor] | None = None,
 ) -> FeatureDictionary:
     """All training and test images through the frozen backbone, in evaluation mode.
 
@@ -220,25 +236,34 @@ def extract(
         phase1: the finished loop; its model, data and views are used.
         config: how many augmented features to keep besides the clean ones.
         report: called with the number of images just done.
+        into: tensors by `layout`, which several processes share and fill together; made in
+            memory when None.
+
+    Raises:
+        ValueError: if a feature is not finite.
     """
-    data = phase1.data
-    keep_freed_memory(phase1.device.type == "cpu")
-    train = [_features(phase1, data.images, "clean", 0, 0, report)]
-    for view in range(config.views):
-        train.append(
-            _features(phase1, data.images, phase1.config.augmentation, config.seed, view, report)
-        )
-    test = _features(phase1, data.test_images, "clean", 0, 0, report)
-    keep_freed_memory(False)
+    data, first = phase1.data, processes.rank() == 0
+    made = into or {
+        name: torch.empty(s, dtype=t) for name, (t, s) in layout(phase1, config).items()
+    }
     copies = 1 + config.views
-    return FeatureDictionary.build(
-        features=torch.cat(train),
-        labels=data.labels.repeat(copies),
-        images=torch.arange(len(data.labels)).repeat(copies),
-        class_names=data.class_names,
-        test_features=test,
-        test_labels=data.test_labels,
-    )
+    labels = data.labels.repeat(copies)
+    order = labels.argsort(stable=True)
+    row = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
+    if first:
+        made["labels"].copy_(labels[order])
+        made["images"].copy_(order % len(data.labels))
+        made["test_labels"].copy_(data.test_labels)
+    keep_freed_memory(phase1.device.type == "cpu")
+    recipes = [("clean", 0, 0)]
+    recipes += [(phase1.config.augmentation, config.seed, view) for view in range(config.views)]
+    for recipe, rows in zip(recipes, row.chunk(copies), strict=True):
+        _fill(made["features"], rows, phase1, data.images, recipe, report)
+    test_rows = torch.arange(len(data.test_labels))
+    _fill(made["test_features"], test_rows, phase1, data.test_images, recipes[0], report)
+    keep_freed_memory(False)
+    processes.wait()
+    return FeatureDictionary.from_tensors(made, data.class_names)
 
 
 def _images_per_class(labels: Tensor, images: Tensor, num_classes: int) -> Tensor:
@@ -254,29 +279,44 @@ def _starts(labels: Tensor, num_classes: int) -> Tensor:
 
 
 @torch.no_grad()
-def _features(
+def _fill(
+    features: Tensor,
+    rows: Tensor,
     phase1: Phase1,
     images: Tensor | ImageFiles,
-    recipe: str,
-    seed: int,
-    view: int,
+    view: tuple[str, int, int],
     report: Callable[[int], None],
-) -> Tensor:
-    """(N, D) float32 features, on the CPU, of one view of each image."""
+) -> None:
+    """Puts the feature of one view of each image into its row; every process does some batches.
+
+    Args:
+        features: (R, D), to be filled.
+        rows: (N,) int64, the row of each image.
+        phase1: whose backbone is used.
+        images: N of them.
+        view: recipe, seed, and which view of an image.
+        report: see `extract`.
+    """
     phase1.model.eval()
-    features = []
-    for index in torch.arange(len(images)).split(BATCH):
-        views = make_views(
-            images[index].to(phase1.device),
-            recipe,
-            seed=draws.derive(seed, "dictionary"),
-            epoch=0,
-            index=index.to(phase1.device),
-            view=view,
-            size=phase1.config.crop_size or None,
-            mean=phase1.data.mean,
-            std=phase1.data.std,
-        ).contiguous(memory_format=phase1.memory_format)
-        features.append(phase1.model.backbone(views).float().cpu())
+    recipe, seed, number = view
+    for batch, index in enumerate(torch.arange(len(images)).split(BATCH)):
+        if batch % processes.count() == processes.rank():
+            views = make_views(
+                images[index].to(phase1.device),
+                recipe,
+                seed=draws.derive(seed, "dictionary"),
+                epoch=0,
+                index=index.to(phase1.device),
+                view=number,
+                size=phase1.config.crop_size or None,
+                mean=phase1.data.mean,
+                std=phase1.data.std,
+            ).contiguous(memory_format=phase1.memory_format)
+            made = phase1.model.backbone(views).float().cpu()
+            if not made.isfinite().all():
+                raise ValueError(
+                    f"a feature of images {index[0]} to {index[-1]} holds NaN or infinity: phase 1 "
+                    "must be made again."
+                )
+            features[rows[index]] = made
         report(len(index))
-    return torch.cat(features)

@@ -64,6 +64,9 @@ class Common(Config):
     preset: presets.PresetName = Field("auto", description="cpu, paper, or auto")
     seed: int = Field(0, ge=0, lt=2**31, description="of every stage")
     device: Device = Field("auto", description="where to train")
+    devices: int = Field(
+        1, ge=1, le=64, description="processes that train phase 1, each on a GPU or CPU of its own"
+    )
     protocol: Literal["full", "gamo"] = Field("full", description="the test images")
     live: Live = Field("auto", description="controls: where a person looks on, always, never")
 
@@ -83,6 +86,7 @@ class Settings(presets.Experiment):
         preset: its name.
         seed: of every stage that has none of its own.
         device: where to train.
+        devices: on how many of this machine at once.
         protocol: the test protocol.
         live: whether there are controls that answer to a hand, see progress.is_live.
         extra: the notebook's own settings, if `check` was given a config for them.
@@ -91,6 +95,7 @@ class Settings(presets.Experiment):
     preset: str
     seed: int
     device: Device
+    devices: int
     protocol: str
     live: Live
     extra: Any = None

@@ -15,17 +15,26 @@ from pydantic import (
 )
 from torch import Tensor, nn
 
-from facog_lab import draws, models, packing, store
+from facog_lab import draws, models, packing, processes, store
 from facog_lab.augment import make_views
-from facog_lab.config import Device
-from facog_lab.datasets import LongTailed
+from facog_lab.config import ConfigError, Device
+from facog_lab.datasets import ImageFiles, LongTailed
 from facog_lab.loop import Step, append, enough_memory, pick_device
 from facog_lab.machine import keep_freed_memory
 from facog_lab.objectives import Objective, ObjectiveName, Terms, classifier_for
+from facog_lab.prefetch import Prefetch, workers_for
 from facog_lab.rebalanced_losses import LossConfig
 from facog_lab.rewind import Rewind, bad_figures, bad_gradients
 
-Recipe = Literal["clean", "crop", "crop_flip", "standard", "autoaugment_cutout", "imagenet"]
+Recipe = Literal[
+    "clean",
+    "crop",
+    "crop_flip",
+    "standard",
+    "autoaugment_cutout",
+    "imagenet",
+    "imagenet_autoaugment",
+]
 
 
 AHEAD = 8  # steps whose views a GPU makes at once
@@ -103,11 +112,39 @@ def learning_rate(config: Phase1Config, step: int, steps_per_epoch: int) -> floa
     return config.lr * (0.01 if done >= 0.8 else 0.1 if done >= 0.6 else 1.0)
 
 
+class Network(nn.Module):
+    """From this process's share of the views to the loss of the whole batch, see `processes`."""
+
+    def __init__(self, model: models.Phase1Model, objective: Objective) -> None:
+        super().__init__()
+        self.model, self.objective = model, objective
+
+    def forward(
+        self, images: Tensor, views: int, labels: Tensor, epoch: int, rng: torch.Generator
+    ) -> Terms:
+        """The loss of a batch.
+
+        Args:
+            images: (V·B', channels, H, W), the V views of the share, one after the other.
+            views: V.
+            labels: (B,) int64, of the whole batch.
+            epoch: see objectives.Objective.
+            rng: likewise.
+        """
+        device = images.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16(device)):
+            features = self.model.backbone(images)
+        features = features.to(images.dtype).unflatten(0, (views, -1))  # losses in float32
+        features = processes.gather(features, len(labels))  # (V, B, D)
+        return self.objective(self.model, features, labels, epoch, rng)
+
+
 class Phase1:
     """The phase-1 loop: an iterator that takes one step of SGD at every `next`.
 
     Randomness depends on (seed, epoch, image) alone, so a loop that is given the state of an
-    epoch's end goes on as the one that made it would have.
+    epoch's end goes on as the one that made it would have. So it does with any number of
+    processes, each of which has such a loop: what they come to differs in last digits.
 
     Args:
         config: its settings.
@@ -121,6 +158,7 @@ class Phase1:
     Raises:
         loop.TrainingError: at the end of an epoch in which something became NaN or infinite; the
             loop is then as before that step.
+        ConfigError: if there are more processes than images in a batch.
     """
 
     phase = "phase 1"
@@ -134,10 +172,15 @@ class Phase1:
             )
             self.model = models.Phase1Model(backbone, data.num_classes, config.projection_dim)
             classifier_for(config.objective, self.model.classifier)
-        width = int(backbone.feature_dim)  # type: ignore[arg-type]
-        self.objective = Objective(config, data.class_counts, width).to(self.device)
+        self.feature_dim = int(backbone.feature_dim)  # type: ignore[arg-type]
+        self.objective = Objective(config, data.class_counts, self.feature_dim).to(self.device)
         self.memory_format = faster_format(config.crop_size or data.side)
         self.model.to(self.device).to(memory_format=self.memory_format)
+        self.network: nn.Module = Network(self.model, self.objective)
+        if processes.count() > 1:
+            processes.as_one(backbone)
+            contrasts = self.objective.parts.contrast is not None  # else the projector is idle
+            self.network = processes.averaged(self.network, all_used=contrasts)
         self.optimizer = torch.optim.SGD(
             [*self.model.parameters(), *self.objective.parameters()],
             config.lr,
@@ -153,6 +196,11 @@ class Phase1:
         # contrasts and its batch norm, and every image is seen once.
         self.steps_per_epoch = math.ceil(len(self.labels) / config.batch_size)
         self.total_steps = config.epochs * self.steps_per_epoch
+        if len(self.labels) // self.steps_per_epoch < processes.count():
+            raise ConfigError(
+                f"batch_size = {config.batch_size}: with {processes.count()} processes a batch "
+                f"must have as many images at least. Take fewer processes, or a larger batch."
+            )
         # A GPU waits for the CPU to launch the many small operations that make views: launch them
         # for several steps at once. On a CPU the views of one step fit its caches better.
         pixels = data.channels * (config.crop_size or data.side) ** 2
@@ -160,6 +208,7 @@ class Phase1:
         if self.device.type == "cuda" and isinstance(data.images, Tensor):
             self.ahead = max(1, min(AHEAD, PIXELS_AHEAD // (config.batch_size * pixels)))
         self._made: dict[tuple[int, int], Tensor] = {}  # views, by epoch and batch
+        self.decoded = self._prefetch(data.images) if isinstance(data.images, ImageFiles) else None
         self.step = 0
         self.history: store.History = {"epochs": {}}
         self.rewind = Rewind(self)
@@ -225,24 +274,28 @@ class Phase1:
         """L_ph1 = λ_ce L_ce + λ_sc L_sc (Eq. 2) of one batch, or what the objective has for it.
 
         Args:
-            views: (V, B, channels, H, W) normalised images, as `Phase1.views` makes them.
+            views: (V, B', channels, H, W) normalised images, as `Phase1.views` makes them, of this
+                process's share of the batch.
             labels: (B,) int64.
             epoch: from 0; deferred re-weighting depends on it.
 
         Returns:
             The loss, its two terms without their λ, and the (B, C) logits of the first view.
         """
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bf16(self.device)):
-            features = self.model.backbone(
-                views.flatten(0, 1).contiguous(memory_format=self.memory_format)
-            )
-        features = features.float().unflatten(0, (len(views), -1))  # (V, B, D); losses in float32
         rng = draws.generator(self.device, self.config.seed, "objective", self.step)
-        return self.objective(self.model, features, labels, epoch, rng)
+        images = views.flatten(0, 1).contiguous(memory_format=self.memory_format)
+        return self.network(images, len(views), labels, epoch, rng)
 
-    def views(self, index: Tensor, epoch: int) -> Tensor:
-        """(V, B, channels, H, W) normalised float32 views of the images at `index`."""
-        images = self.images[index].to(self.device)
+    def views(self, index: Tensor, epoch: int, images: Tensor | None = None) -> Tensor:
+        """(V, B, channels, H, W) normalised float32 views of the images at `index`.
+
+        Args:
+            index: (B,) int64.
+            epoch: from 0.
+            images: these images, where they are decoded.
+        """
+        images = self.images[index] if images is None else images
+        images = images.to(self.device, non_blocking=True)
         return torch.stack(
             [
                 make_views(
@@ -262,9 +315,11 @@ class Phase1:
 
     def _views_of(self, batch: int, epoch: int) -> Tensor:
         if (epoch, batch) not in self._made:
-            batches = self.batches[batch : batch + self.ahead]
+            batches = [processes.share(b) for b in self.batches[batch : batch + self.ahead]]
             sizes = [len(index) for index in batches]
-            parts = self.views(torch.cat(batches), epoch).split(sizes, dim=1)
+            step = epoch * self.steps_per_epoch + batch
+            images = self.decoded.take(step) if self.decoded else None
+            parts = self.views(torch.cat(batches), epoch, images).split(sizes, dim=1)
             self._made = {(epoch, batch + i): part for i, part in enumerate(parts)}
         return self._made.pop((epoch, batch))
 
@@ -285,13 +340,26 @@ class Phase1:
 
     def _start_epoch(self) -> None:
         self.objective.start_epoch()
-        epoch = self.step // self.steps_per_epoch
-        order = torch.randperm(
-            len(self.labels), generator=draws.generator("cpu", self.config.seed, "order", epoch)
-        )
-        self.batches = torch.tensor_split(order.to(self.device), self.steps_per_epoch)
+        self.batches = self._batches(self.step // self.steps_per_epoch)
         self.sums = torch.zeros(3, device=self.device)
         self.right = torch.zeros(self.data.num_classes, device=self.device)
+
+    def _batches(self, epoch: int) -> tuple[Tensor, ...]:
+        """The images of each batch of an epoch."""
+        rng = draws.generator("cpu", self.config.seed, "order", epoch)
+        order = torch.randperm(len(self.labels), generator=rng)
+        return torch.tensor_split(order.to(self.device), self.steps_per_epoch)
+
+    def _prefetch(self, images: ImageFiles) -> Prefetch | None:
+        """Workers that decode this process's shares of all batches; None for none."""
+        workers = workers_for(images, self.device)
+
+        def rows(step: int) -> Tensor:
+            epoch, batch = divmod(step, self.steps_per_epoch)
+            return processes.share(self._batches(epoch)[batch])
+
+        on_gpu = self.device.type == "cuda"
+        return Prefetch(images, rows, self.total_steps, workers, on_gpu) if workers else None
 
     def _end_epoch(self) -> dict[str, float]:
         total, ce, sc = (self.sums / len(self.labels)).tolist()
@@ -318,3 +386,9 @@ def faster_format(side: int) -> torch.memory_format:
 def fast_bf16(device: torch.device) -> bool:
     """Whether bfloat16 autocast pays: on GPUs with the units for it; on CPUs it was 5× slower."""
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+if __name__ == "__main__":
+    from facog_lab.launch import main  # which imports this module by its name
+
+    main()

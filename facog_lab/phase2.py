@@ -22,6 +22,7 @@ from facog_lab.oversamplers import Mix, Oversampler, figures_of, make_optimizer,
 from facog_lab.rewind import Rewind, bad_figures, bad_gradients
 
 OF_CLASSIFIER = ("loss_cls", "entropy", "max_weight", "added")  # what its step measures
+ROWS_AT_ONCE = 10_000  # of test features; a layer of all of ImageNet-LT's takes 400 MB
 SCORED = ("acsa", "gm", "tail20", "tail20_gm")  # what the history has of every epoch
 
 
@@ -320,4 +321,8 @@ def score(
     features, labels = dictionary.test_features.to(device), dictionary.test_labels
     if protocol is not None:
         features, labels = features[protocol.to(device)], labels[protocol.to(labels.device)]
-    return metrics.evaluate(classifier(features).argmax(1), labels, dictionary.class_counts)
+    found = []
+    for part in features.split(ROWS_AT_ONCE):
+        found.append(classifier(part.float()).argmax(1))
+        dictionary.release()
+    return metrics.evaluate(torch.cat(found), labels, dictionary.class_counts)

@@ -11,15 +11,16 @@ whoever wants to watch it:
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from torch import Tensor
 
-from facog_lab import __version__, datasets, dictionary, metrics, models
+from facog_lab import __version__, datasets, dictionary, launch, metrics, models, processes
 from facog_lab import phase1 as phase1_loop
 from facog_lab import phase2 as phase2_loop
 from facog_lab.config import ConfigError, Device
@@ -46,15 +47,33 @@ class Training(Generic[Loop]):
     Iterating yields the loop's steps, with a progress bar; stopping early, by Ctrl-C or `break`,
     leaves a run that resumes from the last saved epoch.
 
+    With several processes, each has a training; the first alone saves.
+
+    Args:
+        loop: at its start.
+        run: where it is kept.
+        label: beside the progress bar.
+        record: what to say about the run.
+        elsewhere: yields now and then while other processes take the steps; the loop then
+            follows what they save. None: this process takes them.
+
     Attributes:
         loop: the loop itself, at the end of what was done so far.
         run: its folder.
         seconds: time spent in steps, over all sessions.
     """
 
-    def __init__(self, loop: Loop, run: Run, label: str, record: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        run: Run,
+        label: str,
+        record: dict[str, Any],
+        elsewhere: Callable[[], Iterator[None]] | None = None,
+    ) -> None:
         self.loop: Loop = loop
         self.run, self.label, self.record = run, label, record
+        self._elsewhere = elsewhere
         self.seconds, self.complete = 0.0, False
         self._catch_up()
 
@@ -70,10 +89,19 @@ class Training(Generic[Loop]):
         return self.loop
 
     def __iter__(self) -> Iterator[Step]:
-        if self.complete:
+        if processes.agreed(self.complete):
+            if not self.complete:  # it was completed after this process looked
+                self._catch_up()
             return
-        with self.run.making():
+        if self._elsewhere:
+            yield from self._followed(self._elsewhere())
+            return
+        with contextlib.ExitStack() as stack:
+            if processes.rank() == 0:
+                stack.enter_context(self.run.making())
+            processes.wait()
             self._catch_up()  # with what another notebook made meanwhile
+            processes.wait()  # the first saves when all have read
             try:
                 if not self.complete:
                     yield from self._steps()
@@ -101,6 +129,22 @@ class Training(Generic[Loop]):
             ) from error
         self.seconds, self.complete = saved.record["seconds"], saved.complete
 
+    def _followed(self, elsewhere: Iterator[None]) -> Iterator[Step]:
+        """A step for each state that other processes save."""
+        loop = self.loop
+        with Progress(loop.total_steps, self.label, unit="step") as progress:
+            progress.resume(loop.step)
+            for _ in elsewhere:
+                before = loop.step
+                self._catch_up()
+                if loop.step > before:
+                    table = loop.history["epochs"]
+                    last = {name: column[-1] for name, column in table.items()}
+                    epoch = (loop.step - 1) // loop.steps_per_epoch
+                    step = Step(loop.step, epoch, True, last)
+                    progress.update(loop.step - before, **_shown(step))
+                    yield step
+
     def _steps(self) -> Iterator[Step]:
         loop: Any = self.loop
         if loop.step == loop.total_steps:  # only its last save failed
@@ -114,9 +158,8 @@ class Training(Generic[Loop]):
                 self.seconds = before + time.monotonic() - resumed_at
                 progress.update(1, **_shown(step))
                 done = step.step == loop.total_steps
-                if step.ends_epoch and (
-                    done or time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES
-                ):
+                due = done or time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES
+                if step.ends_epoch and processes.agreed(due):
                     self.save(done)
                     saved_at = time.monotonic()
                 paused_at = time.monotonic()
@@ -139,7 +182,9 @@ def save(
         StoreError: if it cannot be written.
     """
     loop.rewind.check()
-    record = record | {"device": str(loop.device)}
+    if processes.rank():  # the first writes for all
+        return
+    record = record | {"device": str(loop.device), "processes": processes.count()}
     if done and isinstance(loop, phase2_loop.Phase2):
         record["metrics"] = asdict(loop.evaluate())
     run.save(loop.state(), loop.history, record, done)
@@ -151,8 +196,17 @@ def data(config: datasets.DataConfig) -> datasets.LongTailed:
     return datasets.load(config, report=print)
 
 
-def phase1(settings: Experiment, device: Device = "auto") -> Training[phase1_loop.Phase1]:
-    """Phase 1 of an experiment, as far as it has been made."""
+def phase1(
+    settings: Experiment, device: Device = "auto", devices: int = 1
+) -> Training[phase1_loop.Phase1]:
+    """Phase 1 of an experiment, as far as it has been made.
+
+    Args:
+        settings: the experiment.
+        device: where to train what is missing.
+        devices: on how many of this machine at once: above 1, torchrun starts a process for each,
+            and the training follows them.
+    """
     long_tailed = data(settings.data)
     loop = phase1_loop.Phase1(settings.phase1, long_tailed, device)
     record = {
@@ -163,31 +217,61 @@ def phase1(settings: Experiment, device: Device = "auto") -> Training[phase1_loo
         "class_counts": long_tailed.class_counts.tolist(),
         "parameters": models.parameter_count(loop.model),
     }
-    return Training(loop, run_of(settings, "phase1"), f"Phase 1, {long_tailed.name}", record)
+    elsewhere = functools.partial(launch.started, settings, device, devices)
+    run, label = run_of(settings, "phase1"), f"Phase 1, {long_tailed.name}"
+    return Training(loop, run, label, record, elsewhere if devices > 1 else None)
 
 
-def features(settings: Experiment, device: Device = "auto") -> dictionary.FeatureDictionary:
-    """The feature dictionary of an experiment, made if need be, phase 1 first."""
-    long_tailed, run = data(settings.data), run_of(settings, "dictionary")
-    names = long_tailed.class_names
-    if saved := run.load():
-        return dictionary.FeatureDictionary.from_tensors(saved.tensors, names, saved.release)
-    trained = phase1(settings, device).finish()
-    with run.making():
-        if saved := run.load():  # another notebook has made it meanwhile
-            return dictionary.FeatureDictionary.from_tensors(saved.tensors, names, saved.release)
-        started = time.monotonic()
+def features(
+    settings: Experiment, device: Device = "auto", devices: int = 1
+) -> dictionary.FeatureDictionary:
+    """The feature dictionary of an experiment, made if need be, phase 1 first.
+
+    Args:
+        settings: the experiment.
+        device: where to make what is missing.
+        devices: on how many of this machine at once, see `phase1`.
+    """
+    run = run_of(settings, "dictionary")
+    if processes.agreed((saved := run.load()) is None):
+        trained = phase1(settings, device, devices).finish()
+        if devices > 1:
+            for _ in launch.started(settings, device, devices, dictionary=True):
+                pass
+        else:
+            _extract(settings, trained, run)
+    if saved is None:
+        saved = run.load()
+    assert saved is not None
+    names = data(settings.data).class_names
+    return dictionary.FeatureDictionary.from_tensors(saved.tensors, names, saved.release)
+
+
+def _extract(settings: Experiment, trained: phase1_loop.Phase1, run: Run) -> None:
+    """Makes a dictionary in its file, which all processes fill."""
+    with contextlib.ExitStack() as stack:
+        first = processes.rank() == 0
+        if first:
+            stack.enter_context(run.making())
+        if not processes.agreed(not first or run.load() is None):
+            return  # another notebook has made it meanwhile
+        if first:
+            run.reserve(dictionary.layout(trained, settings.dictionary))
+        processes.wait()
+        started, long_tailed = time.monotonic(), trained.data
         images = len(long_tailed.labels) * (1 + settings.dictionary.views)
         total = images + len(long_tailed.test_labels)
         with Progress(total, "Dictionary", unit="image") as progress:
-            made = dictionary.extract(trained, settings.dictionary, progress.update)
+            dictionary.extract(trained, settings.dictionary, progress.update, run.reserved())
         record = {
             "split_hash": long_tailed.split_hash,
             "seconds": time.monotonic() - started,
             "device": str(trained.device),
+            "processes": processes.count(),
         }
-        run.save(made.tensors(), {}, record, done=True)
-    return made
+        if first:
+            run.save_reserved(record)
+        processes.wait()
 
 
 class Source(NamedTuple):

@@ -12,6 +12,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +32,7 @@ from facog_lab.machine import environment
 
 FORMAT = 1
 MANIFEST, PREVIOUS = "manifest.json", "previous.json"
+RESERVED = ".state.part"  # the state that is being filled
 # What happened while a run was made, as columns: history["epochs"]["loss"][3]. Numbers, names of
 # options, and None where there was nothing to measure.
 History = dict[str, dict[str, list[Any]]]
@@ -135,17 +138,57 @@ class Run:
             if not tensor.isfinite().all():
                 raise StoreError(f"{self.folder}: not saved, {name} holds NaN or infinity.")
         state = safetensors.torch.save({k: v.contiguous().cpu() for k, v in tensors.items()})
+        self._commit(f"state-{_short_hash(state)}.safetensors", state, history, record, done)
+
+    def reserve(self, shapes: mapped.Shapes) -> None:
+        """Makes room for a state that is too large for memory, or made by several processes.
+
+        Args:
+            shapes: of its tensors; `reserved` has them.
+
+        Raises:
+            StoreError: if there is none.
+        """
+        size = sum(math.prod(shape) * dtype.itemsize for dtype, shape in shapes.values())
+        with written_or_said(self.folder, size):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            mapped.create(self.folder / RESERVED, shapes)
+
+    def reserved(self) -> dict[str, Tensor]:
+        """The tensors there is room for, mapped: to fill them is to write the file."""
+        return mapped.read(self.folder / RESERVED, write=True).tensors
+
+    def save_reserved(self, record: dict[str, Any]) -> None:
+        """Makes what was reserved, and is filled, the whole state of this run.
+
+        Raises:
+            StoreError: see `save`.
+        """
+        with (self.folder / RESERVED).open("rb") as file:
+            os.fsync(file.fileno())
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        name = f"state-{sha256[:12]}.safetensors"
+        self._commit(name, self.folder / RESERVED, {}, record, True)
+
+    def _commit(
+        self, name: str, state: bytes | Path, history: History, record: dict[str, Any], done: bool
+    ) -> None:
+        """Writes all files of a state, the manifest last, and removes older ones."""
+        written = _json(history)
         parts = {
             "config.json": _json(self.config.model_dump(mode="json")),
-            f"state-{_short_hash(state)}.safetensors": state,
+            name: state,
+            f"history-{_short_hash(written)}.json": written,
         }
-        written = _json(history)
-        parts[f"history-{_short_hash(written)}.json"] = written
+        size = sum(len(part) for part in parts.values() if isinstance(part, bytes))
         try:
-            with written_or_said(self.folder, sum(map(len, parts.values()))):
+            with written_or_said(self.folder, size):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 for name, content in parts.items():
-                    write(self.folder / name, content)
+                    if isinstance(content, Path):
+                        content.replace(self.folder / name)
+                    else:
+                        write(self.folder / name, content)
                 manifest = {
                     "format": FORMAT,
                     "stage": self.stage,
@@ -226,12 +269,15 @@ class Run:
             complete=manifest["complete"],
         )
 
-    def _facts(self, name: str, content: bytes) -> dict[str, Any]:
-        return {
-            "bytes": len(content),
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "mtime_ns": (self.folder / name).stat().st_mtime_ns,
-        }
+    def _facts(self, name: str, content: bytes | Path) -> dict[str, Any]:
+        path = self.folder / name
+        if isinstance(content, Path):
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        else:
+            sha256 = hashlib.sha256(content).hexdigest()
+        found = path.stat()
+        return {"bytes": found.st_size, "sha256": sha256, "mtime_ns": found.st_mtime_ns}
 
     def _checked(self, name: str, facts: dict[str, Any]) -> Path:
         path = self.folder / name

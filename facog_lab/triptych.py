@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from facog_lab import draws, losses
 from facog_lab.oversamplers import FACoG
-from facog_lab.phase1 import Phase1
+from facog_lab.phase1 import Network, Phase1
 from facog_lab.phase2 import Phase2
 from facog_lab.rebalanced_losses import ClassificationLoss
 
@@ -99,6 +99,7 @@ def phase1_terms(loop: Phase1) -> Triptych:
     looked_at = copy.copy(loop)
     looked_at.model = copy.deepcopy(loop.model).train()
     looked_at.objective = copy.deepcopy(loop.objective)
+    looked_at.network = Network(looked_at.model, looked_at.objective)
     epoch = min(loop.step, loop.total_steps - 1) // loop.steps_per_epoch
     index = loop.batches[0]
     _, terms, _ = looked_at.loss(looked_at.views(index, epoch), loop.labels[index], epoch)

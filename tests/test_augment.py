@@ -67,9 +67,28 @@ def test_every_operation_level_and_sign_is_torchvisions_to_the_bit(name, channel
             assert torch.equal(got, torch.stack(want)), (level, positive)
 
 
-def test_policy_is_the_published_one():
-    published = [tuple((n, p, level or 0) for n, p, level in pair) for pair in POLICY.policies]
-    assert list(autoaugment.CIFAR10_POLICY) == published
+@pytest.mark.parametrize("name", autoaugment.POLICIES)
+def test_policy_is_the_published_one(name):
+    theirs = reference.AutoAugment(AutoAugmentPolicy(name)).policies
+    published = [tuple((n, p, level or 0) for n, p, level in pair) for pair in theirs]
+    assert list(autoaugment.POLICIES[name]) == published
+
+
+def test_autoaugment_of_imagenet_follows_crop_and_flip():
+    """What it does to the crops that the recipe without it makes, rounded, is that policy's."""
+    images, index = pictures(40), torch.arange(40) * 7
+    asked = {"seed": 3, "epoch": 5, "view": 1, "index": index}
+    asked |= {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+    plain = augment.Recipe(**vars(RECIPES["imagenet_autoaugment"]) | {"autoaugment": ""})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, "crops", plain)
+        crops = make_views(images, "crops", **asked)
+    pixels = (crops * 255).round().to(torch.uint8)
+    u = uniform(3, 5, index, "autoaugment/1", 5)
+    expected = autoaugment.autoaugment(pixels, u, "imagenet").float() / 255
+    made = make_views(images, "imagenet_autoaugment", **asked)
+    assert torch.equal(made, expected)
+    assert not torch.equal(made, crops)
 
 
 def test_sub_policies_probabilities_and_signs_are_drawn_as_published(monkeypatch):
@@ -274,7 +293,7 @@ def test_recipes_are_the_papers():
     assert (regular.padding, regular.flip, regular.autoaugment, regular.cutout) == (
         4,
         0.5,
-        True,
+        "cifar10",
         16,
     )
     sim = RECIPES["simaugment"]

@@ -10,6 +10,24 @@ import torch
 from facog_lab import mapped
 
 
+def test_a_file_made_to_be_filled_is_what_the_library_writes(tmp_path):
+    rng = torch.Generator().manual_seed(0)
+    tensors = {
+        "b": torch.arange(3),
+        "a": torch.randn(2, 5, generator=rng),
+        "c": torch.ones(7, dtype=torch.float16),
+        "none": torch.empty(0, 4),
+    }
+    path = tmp_path / "file"
+    mapped.create(path, {name: (t.dtype, tuple(t.shape)) for name, t in tensors.items()})
+    for name, tensor in mapped.read(path, write=True).tensors.items():
+        assert not tensor.any()
+        tensor.copy_(tensors[name])
+    written = safetensors.torch.load(path.read_bytes())
+    assert written.keys() == tensors.keys()
+    assert all(torch.equal(written[name], tensors[name]) for name in tensors)
+
+
 def test_it_reads_what_the_library_wrote(tmp_path):
     rng = torch.Generator().manual_seed(0)
     saved = {

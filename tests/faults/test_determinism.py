@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -84,6 +85,51 @@ def test_views_and_batches_do_not_depend_on_how_many_threads_decode(workers, tmp
     assert all(torch.equal(a, b) for a, b in zip(alone[0], together[0], strict=True))
     assert all(torch.equal(alone[1][name], together[1][name]) for name in alone[1])
     assert alone[2] == together[2]
+
+
+def test_views_and_batches_do_not_depend_on_how_many_processes_decode(tmp_path, monkeypatch):
+    """0 are threads of the process that trains. Cut off and resumed, they begin where it does."""
+    path = as_folder(tree(), tmp_path / "pets")
+    monkeypatch.setattr(images, "DECODE_AT_MOST", 0)
+    config = Phase1Config(
+        architecture="small", feature_dim=0, projection_dim=8, views=2, augmentation="crop",
+        epochs=3, batch_size=4, warmup_epochs=0,
+    )  # fmt: skip
+
+    def loop(workers):
+        monkeypatch.setenv("FACOG_WORKERS", workers)
+        made = phase1.Phase1(config, load(asked("folder", path)), "cpu")
+        assert (made.decoded is None) == (workers == "0")
+        return made
+
+    alone = loop("0")
+    list(alone)
+    for workers in ("1", "2"):
+        first, second = loop(workers), loop(workers)
+        for _ in range(first.steps_per_epoch):
+            next(first)
+        second.load_state(first.state(), first.history)
+        list(second)
+        for name, tensor in alone.state().items():
+            assert torch.equal(tensor, second.state()[name]), name
+        assert alone.history == second.history
+
+
+def test_a_file_that_is_damaged_is_named_by_the_process_that_decodes(tmp_path, monkeypatch):
+    path = as_folder(tree(), tmp_path / "pets")
+    monkeypatch.setattr(images, "DECODE_AT_MOST", 0)
+    monkeypatch.setenv("FACOG_WORKERS", "1")
+    made = phase1.Phase1(
+        Phase1Config(
+            architecture="small", feature_dim=0, projection_dim=8, views=2, augmentation="crop",
+            epochs=1, batch_size=4,
+        ),
+        load(asked("folder", path)),
+        "cpu",
+    )  # fmt: skip
+    (path / made.images.names[3]).write_bytes(b"no image")
+    with pytest.raises(images.DataError, match=re.escape(made.images.names[3])):
+        list(made)
 
 
 def test_the_readme_says_what_is_promised():
