@@ -25,10 +25,10 @@ from facog_lab import presets, processes
 from facog_lab.config import Config, ConfigError, Device, unknown
 from facog_lab.datasets import DataConfig
 from facog_lab.dictionary import DictionaryConfig
+from facog_lab.disk import project_root
 from facog_lab.phase1 import Phase1Config
 from facog_lab.phase2 import Phase2Config
 from facog_lab.presets import Experiment
-from facog_lab.store import project_root
 
 RESTARTS = 3  # of all processes, after one of them died
 SECONDS_BETWEEN_LOOKS = 0.5
