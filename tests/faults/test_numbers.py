@@ -222,6 +222,7 @@ def test_what_it_costs_is_under_one_percent(outputs, monkeypatch):
 SMALL_AFTER_LARGE = """
 import resource, sys
 import torch
+import torchvision, torch._dynamo  # what runs import, before memory gets scarce
 from facog_lab import pipeline, presets
 from facog_lab.loop import OutOfMemoryError
 pipeline.data(presets.experiment().data)

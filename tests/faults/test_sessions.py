@@ -1,5 +1,6 @@
 """A kernel that is restarted or interrupted, a page that is closed, a long session."""
 
+import contextlib
 import os
 import random
 import threading
@@ -93,6 +94,15 @@ def test_a_page_that_is_closed_and_opened_again(outputs, monkeypatch):
     assert whole.history == loop.history
 
 
+def handles(outputs):
+    """What this process has open, without the files and locks of a state that is being written."""
+    names = []
+    for link in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            names.append(os.readlink(f"/proc/self/fd/{link}"))
+    return [name for name in names if not name.startswith(str(outputs))]
+
+
 @pytest.mark.long
 @pytest.mark.xdist_group("alone")
 def test_a_long_session_of_the_panel(outputs, monkeypatch):
@@ -103,7 +113,7 @@ def test_a_long_session_of_the_panel(outputs, monkeypatch):
     monkeypatch.setattr(Page, "gone", lambda self: False)
     process = psutil.Process()
     panel = panels.Phase2Panel(settings, "cpu")
-    rows = []
+    rows, steps, last = [], 0, 0
     try:
         began = time.monotonic()
         panel.start()
@@ -113,7 +123,9 @@ def test_a_long_session_of_the_panel(outputs, monkeypatch):
                 panel.reset()
                 panel.start()
             memory = process.memory_info().rss / 2**20
-            rows.append((now, panel.loop.step, memory, process.num_threads(), process.num_fds()))
+            steps += max(0, panel.loop.step - last)
+            last = panel.loop.step
+            rows.append((now, steps, memory, process.num_threads(), len(handles(outputs))))
         panel.pause()
         panel.result()
     finally:
