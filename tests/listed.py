@@ -27,14 +27,14 @@ def pareto_counts(total, largest, smallest, classes=1000, power=6):
 def tree(folder, counts, test_each=1, side=40, seed=0):
     """Files as train/<class>/<n>.jpg and val/..., listed as OLTR lists them."""
     rng = np.random.default_rng(seed)
+    colours = rng.integers(256, size=(len(counts), 3))
     for half, numbers in (("train", counts), ("test", [test_each] * len(counts))):
         lines = []
         for label, number in enumerate(numbers):
             name = f"{half}/n{label:08}"
             (folder / name).mkdir(parents=True)
-            colour = rng.integers(256, size=3)
             for i in range(number):
-                pixels = (colour + rng.integers(-40, 41, (side, side + 8, 3))).clip(0, 255)
+                pixels = (colours[label] + rng.integers(-40, 41, (side, side + 8, 3))).clip(0, 255)
                 image = Image.fromarray(pixels.astype(np.uint8))
                 image.save(folder / name / f"{i}.jpg", quality=80)
                 lines.append(f"{name}/{i}.jpg {label}")
