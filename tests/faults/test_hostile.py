@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -490,10 +491,12 @@ def test_the_lab_listens_here_alone_and_asks_for_its_token(tmp_path):
         words, cwd=ROOT, env=os.environ | own, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip
+    impatient = threading.Timer(120, server.kill)  # so that no line is waited for without end
+    impatient.start()
     try:
         token = None
         for line in server.stderr:
-            if found := re.search(rf"http://(\S+?):{port}/lab\?token=(\w+)", line):
+            if found := re.search(rf"http://(\S+?):{port}/lab\S*\?token=(\w+)", line):
                 assert found[1] in ("localhost", "127.0.0.1")
                 token = found[2]
                 break
@@ -509,5 +512,6 @@ def test_the_lab_listens_here_alone_and_asks_for_its_token(tmp_path):
         assert status(f"{url}?token={'0' * len(token)}") == 403
         assert status(f"{url}?token={token}") == 200
     finally:
+        impatient.cancel()
         server.terminate()
         server.wait(20)
