@@ -15,7 +15,6 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 from numpy.typing import NDArray
-from plotly.subplots import make_subplots
 
 from facog_lab import alarms, draws, embedding, steering, theme
 from facog_lab.controls import MAX_N_S
@@ -220,7 +219,7 @@ class Dashboard:
         some = "" if len(self._shown) == len(names) else f", rarest {len(self._shown)} classes"
         bars = {"phase 1": (METHOD_COLOURS["phase1"], ""), "now": (BLUE, "")}
         titles += [_title(f"Recall{some}", bars), "<b>Map</b> (PCA)  ▪ real  ◆ generated"]
-        figure = make_subplots(
+        figure = theme.subplots(
             3, 2, subplot_titles=titles, vertical_spacing=0.115, horizontal_spacing=0.09
         )
         for (row, column), (_, curves) in PANELS.items():

@@ -15,7 +15,6 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 from numpy.typing import ArrayLike, NDArray
-from plotly.subplots import make_subplots
 
 from facog_lab import theme
 from facog_lab.maps import atlas
@@ -148,7 +147,7 @@ def curves(
     columns = min(2, max(1, len(shown)))
     rows = max(1, math.ceil(len(shown) / columns))
     heads = [f"<b>{as_text(name)}</b><br>{_legend(keys)}" for name, keys in shown.items()]
-    figure = make_subplots(rows, columns, subplot_titles=heads, vertical_spacing=0.42 / rows)
+    figure = theme.subplots(rows, columns, subplot_titles=heads, vertical_spacing=0.42 / rows)
     figure.update_layout(template=theme.TEMPLATE, title_text=as_text(title), showlegend=False)
     figure.update_layout(height=100 + 300 * rows, hovermode="x unified")
     for panel, keys in enumerate(shown.values()):

@@ -32,7 +32,7 @@ def kind_of(statement: ast.stmt) -> Any:
     """The type that a line gives to its name: its annotation, else its value's; Any for None."""
     _, value = assigned(statement)
     if isinstance(statement, ast.AnnAssign):  # of nothing but TYPES, as `assigned` has seen
-        return eval(ast.unparse(statement.annotation), {"__builtins__": {}}, TYPES)
+        return _type(statement.annotation)
     return Any if value is None else type(value)
 
 
@@ -40,6 +40,21 @@ def _literal(value: ast.expr) -> Any:
     if ast.unparse(value) in ("float('nan')", "float('inf')", "float('-inf')"):  # as papermill's
         return float(value.args[0].value)  # type: ignore[attr-defined]
     return ast.literal_eval(value)
+
+
+def _type(node: ast.expr) -> Any:
+    match node:
+        case ast.Name(id=name):
+            return TYPES[name]
+        case ast.Subscript(value=value, slice=inside):  # list[int]
+            return _type(value)[_type(inside)]
+        case ast.Tuple(elts=parts):
+            return tuple(map(_type, parts))
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return Union[_type(left), _type(right)]  # noqa: UP007
+        case ast.Constant(value=value):  # None, or ... of tuple[int, ...]
+            return value
+    raise ValueError
 
 
 def _is_type(node: ast.AST) -> bool:

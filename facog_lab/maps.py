@@ -12,7 +12,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
-from plotly.subplots import make_subplots
 
 from facog_lab import theme
 from facog_lab.pictures import GENERATED, REAL, SVG_POINTS
@@ -68,7 +67,7 @@ def atlas(
     heads = [
         f"<b>{as_text(title)}</b>{theme.badge((badges or {}).get(title, ''))}" for title in maps
     ]
-    figure = make_subplots(1, max(1, len(maps)), subplot_titles=heads, horizontal_spacing=0.02)
+    figure = theme.subplots(1, max(1, len(maps)), subplot_titles=heads, horizontal_spacing=0.02)
     draw = go.Scatter if len(owner) <= SVG_POINTS else go.Scattergl
     for column, points in enumerate(maps.values(), 1):
         xy = np.asarray(points, np.float32).reshape(-1, 2)

@@ -7,6 +7,7 @@ ground, mid-tone ink), and to colour-blind readers; a class has the same colour 
 from __future__ import annotations
 
 import base64
+import functools
 import html
 import io
 import math
@@ -17,6 +18,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
+from plotly.subplots import make_subplots
 
 # Petroff (2021), "Accessible color sequences for data visualization": ten colours.
 PALETTE = [
@@ -105,11 +107,23 @@ ABOVE = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.01, "yanchor": "
 
 def blank(title: str, subtitle: str = "", **layout: Any) -> go.Figure:
     """A figure of our look without data; `title` is shown as it is."""
-    import plotly.io  # seconds to import, and needed with the first figure
-
-    plotly.io.renderers["plotly_mimetype"].config.update(CONFIG)  # as notebooks show a plain figure
+    _quieten()
     head = {"text": as_text(title, 200), "subtitle": {"text": subtitle}}
     return go.Figure(layout={"template": TEMPLATE, "title": head} | layout)
+
+
+def subplots(rows: int, columns: int, **layout: Any) -> go.Figure:
+    """Plotly's `make_subplots`."""
+    _quieten()
+    return make_subplots(rows, columns, **layout)
+
+
+@functools.cache
+def _quieten() -> None:
+    """Our CONFIG for figures as notebooks show plain ones."""
+    import plotly.io  # seconds to import, and needed with the first figure
+
+    plotly.io.renderers["plotly_mimetype"].config.update(CONFIG)
 
 
 def beside(figure: go.Figure, y: float | str, text: str) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
-from plotly.subplots import make_subplots
 
 from facog_lab import theme
 from facog_lab.theme import INK, PALETTE
@@ -58,7 +57,7 @@ def overlay(histories: Mapping[str, Mapping[str, Sequence[Any]]], at: int) -> go
     """
     keys = {"loss_d": "Adversarial, D", "loss_adv": "Adversarial, G", "loss_asc": "Contrastive, G",
             "entropy": "Entropy of w"}  # fmt: skip
-    figure = make_subplots(
+    figure = theme.subplots(
         2, 2, subplot_titles=[f"<b>{title}</b>" for title in keys.values()], vertical_spacing=0.16
     )
     for panel, key in enumerate(keys):

@@ -144,10 +144,11 @@ def test_no_thread_or_file_is_left_by_a_run(outputs):
     process = psutil.Process()
     settings = presets.experiment(phase1={"epochs": 2, "warmup_epochs": 0}, phase2={"epochs": 2})
     pipeline.phase2(settings, "cpu").finish()  # what is made once is there after this
-    before = process.num_fds(), {t.name for t in threading.enumerate()}
+    files, threads = process.num_fds(), {t.name for t in threading.enumerate()}
     for seed in range(3):
         again = presets.experiment(
             phase1={"epochs": 2, "warmup_epochs": 0}, phase2={"epochs": 2}, seed=seed
         )
         pipeline.phase2(again, "cpu").finish()
-    assert (process.num_fds(), {t.name for t in threading.enumerate()}) == before
+    assert process.num_fds() <= files
+    assert {t.name for t in threading.enumerate()} == threads
