@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
+from collections import Counter
 from typing import Any
 
 from facog_lab import comparisons, results
@@ -66,9 +67,11 @@ def table(name: str) -> str:
 def _note(path: Any, rows: list[Row]) -> str:
     """What a reader of a table has to know: seeds, machine, command."""
     run = json.loads(path.read_text())["meta"]["runs"][-1]
-    seeds = len({row["seed"] for row in rows})
+    counts = Counter(row["method"] for row in rows if row["method"] in METHODS).values()
+    seeds = max(counts)
+    shown = f"{seeds}" if min(counts) == seeds else f"{min(counts)} to {seeds}"
     over = (
-        "One seed, so no spread" if seeds == 1 else f"Mean ± standard deviation over {seeds} seeds"
+        "One seed, so no spread" if seeds == 1 else f"Mean ± standard deviation over {shown} seeds"
     )
     if rows[0]["dictionary"]:
         over += " of phase 2, on the features of one phase 1"
