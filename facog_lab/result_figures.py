@@ -118,25 +118,25 @@ def over_n_s(rows: Sequence[Row], title: str, score: str = "acsa") -> go.Figure:
         title: of the figure.
         score: what is shown.
     """
-    figure = blank(title, "mean ± standard deviation over seeds", legend=theme.ABOVE)
-    frame = pd.DataFrame(rows, columns=["n_s", score, "seconds"])
-    spread = frame.groupby("n_s").agg(["mean", "std"])
-    for column, colour, axis, scale in ((score, BLUE, "y", 100), ("seconds", ORANGE, "y2", 1)):
-        part = scale * spread[column]
-        figure.add_scatter(
-            x=part.index, y=part["mean"], yaxis=axis, mode="lines+markers",
-            name=label(column) if scale == 100 else "time of phase 2",
-            line={"color": colour, "dash": "solid" if scale == 100 else "dot"},
-            error_y={"array": part["std"].fillna(0), "thickness": 1.5},
-            hovertemplate="%{y:.2f}<extra></extra>",
-        )  # fmt: skip
-    figure.update_xaxes(title_text="features mixed into one, n_s", tickvals=list(spread.index))
+    figure = blank(title, "mean ± standard deviation over seeds; time: median", legend=theme.ABOVE)
+    groups = pd.DataFrame(rows, columns=["n_s", score, "seconds"]).groupby("n_s")
+    scores, seconds = 100 * groups[score].agg(["mean", "std"]), groups["seconds"].median()
+    figure.add_scatter(
+        x=scores.index, y=scores["mean"], mode="lines+markers", name=label(score),
+        line={"color": BLUE}, error_y={"array": scores["std"].fillna(0), "thickness": 1.5},
+        hovertemplate="%{y:.2f}<extra></extra>",
+    )  # fmt: skip
+    figure.add_scatter(  # no spread: seeds that ran beside other work, or were paused, took longer
+        x=seconds.index, y=seconds, yaxis="y2", mode="lines+markers", name="time of phase 2",
+        line={"color": ORANGE, "dash": "dot"}, hovertemplate="%{y:.1f} s<extra></extra>",
+    )  # fmt: skip
+    figure.update_xaxes(title_text="features mixed into one, n_s", tickvals=list(scores.index))
     figure.update_yaxes(title_text=f"{label(score)}, percent")
-    seconds = {
+    of_time = {
         "title": {"text": "seconds"},
         "overlaying": "y",
         "side": "right",
         "rangemode": "tozero",
     }
-    figure.update_layout(yaxis2=seconds | {"showgrid": False}, showlegend=True, margin_r=80)
+    figure.update_layout(yaxis2=of_time | {"showgrid": False}, showlegend=True, margin_r=80)
     return figure
