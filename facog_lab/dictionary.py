@@ -161,6 +161,8 @@ class FeatureDictionary:
 
     def weighted_sum(self, rows: Tensor, weights: Tensor) -> Tensor:
         """Σ w_i f_i for (B, n) rows and weights, (B, D), read feature by feature; no gradient."""
+        if self.features.dtype != weights.dtype:  # which the fused sum does not take
+            return torch.einsum("bn,bnd->bd", weights, self.gather(rows))
         made = F.embedding_bag(rows, self.features, per_sample_weights=weights, mode="sum")
         self.release()
         return made

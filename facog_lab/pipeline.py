@@ -256,7 +256,7 @@ def _extract(settings: Experiment, trained: phase1_loop.Phase1, run: Run) -> Non
         if not processes.agreed(not first or run.load() is None):
             return  # another notebook has made it meanwhile
         if first:
-            run.reserve(dictionary.layout(trained, settings.dictionary))
+            stack.enter_context(run.reserve(dictionary.layout(trained, settings.dictionary)))
         processes.wait()
         started, long_tailed = time.monotonic(), trained.data
         images = len(long_tailed.labels) * (1 + settings.dictionary.views)

@@ -140,8 +140,11 @@ class Run:
         state = safetensors.torch.save({k: v.contiguous().cpu() for k, v in tensors.items()})
         self._commit(f"state-{_short_hash(state)}.safetensors", state, history, record, done)
 
-    def reserve(self, shapes: mapped.Shapes) -> None:
-        """Makes room for a state that is too large for memory, or made by several processes.
+    @contextlib.contextmanager
+    def reserve(self, shapes: mapped.Shapes) -> Iterator[None]:
+        """Inside there is room for a state too large for memory, or made by several processes.
+
+        Afterwards the room is given back, unless `save_reserved` made it the run's state.
 
         Args:
             shapes: of its tensors; `reserved` has them.
@@ -150,9 +153,13 @@ class Run:
             StoreError: if there is none.
         """
         size = sum(math.prod(shape) * dtype.itemsize for dtype, shape in shapes.values())
-        with written_or_said(self.folder, size):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            mapped.create(self.folder / RESERVED, shapes)
+        try:
+            with written_or_said(self.folder, size):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                mapped.create(self.folder / RESERVED, shapes)
+            yield
+        finally:
+            (self.folder / RESERVED).unlink(missing_ok=True)
 
     def reserved(self) -> dict[str, Tensor]:
         """The tensors there is room for, mapped: to fill them is to write the file."""

@@ -1,3 +1,4 @@
+import dataclasses
 from typing import get_args
 
 import pytest
@@ -283,6 +284,12 @@ def test_many_features_made_in_parts_are_those_made_at_once(generator, monkeypat
         whole = oversampler.generate(labels, controls(), rng("a"))
         monkeypatch.setattr(oversamplers, "PART", 7)
         parts = oversampler.generate(labels, controls(), rng("a"))
+        half = dataclasses.replace(
+            oversampler.dictionary, features=oversampler.dictionary.features.half()
+        )
+        sums = [of.weighted_sum(parts.rows, parts.weights) for of in (oversampler.dictionary, half)]
+    assert torch.allclose(*sums, atol=1e-2)
+    assert sums[1].dtype == torch.float32
     assert torch.equal(whole.rows, parts.rows)
     assert torch.allclose(whole.weights, parts.weights, atol=1e-6)
     assert torch.allclose(whole.features, parts.features, atol=1e-5)

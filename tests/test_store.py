@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 
 import pytest
 import torch
@@ -32,6 +34,34 @@ def test_what_is_saved_is_loaded(run, outputs):
     assert not saved.complete
     assert run.folder == outputs / "digits" / "phase1" / run.key
     assert json.loads((run.folder / "config.json").read_text()) == {"lr": 0.1}
+
+
+SHAPES = {"w": (torch.float32, (1000,))}
+
+
+def test_a_reserved_state_that_is_filled_is_the_runs(run):
+    with run.reserve(SHAPES):
+        run.reserved()["w"].fill_(2)
+        run.save_reserved({"seconds": 1.5})
+    assert run.load().tensors["w"].tolist() == [2.0] * 1000
+    assert not list(run.folder.glob(".*"))
+
+
+def test_nothing_is_left_of_a_reserved_state_that_is_not_filled(run):
+    with pytest.raises(KeyboardInterrupt), run.reserve(SHAPES):
+        raise KeyboardInterrupt
+    assert list(run.folder.iterdir()) == []
+
+
+def test_nothing_is_left_where_there_is_no_room_to_reserve(run, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    said = pytest.raises(store.StoreError, match="4,000 bytes were to be written")
+    with said, run.reserve(SHAPES):
+        pass
+    assert list(run.folder.iterdir()) == []
 
 
 def test_the_last_save_and_the_one_before_it_are_kept_and_no_debris(run):
