@@ -19,7 +19,7 @@ from benchmarks.usual import Views, recipes
 from facog_lab import datasets, dictionary, phase1, presets
 from facog_lab.augment import make_views
 from facog_lab.dictionary import DictionaryConfig
-from facog_lab.machine import keep_freed_memory
+from facog_lab.machine import fast_bf16, keep_freed_memory
 
 BATCH = 256
 READY = 4  # batches that two workers may have made ahead
@@ -52,10 +52,13 @@ def images(seed: int = 0) -> datasets.LongTailed:
     )
 
 
-def made(data: datasets.LongTailed, architecture: str, device: Any = "cpu") -> phase1.Phase1:
+def made(
+    data: datasets.LongTailed, architecture: str, device: Any = "cpu", **changes: Any
+) -> phase1.Phase1:
     """Phase 1 with three views, under the paper's preset or with the small network."""
     preset = "paper" if architecture == "resnet32" else "cpu"
-    settings = presets.experiment(preset, data={"dataset": "cifar100"}, phase1={"views": 3})
+    changes = {"views": 3} | changes
+    settings = presets.experiment(preset, data={"dataset": "cifar100"}, phase1=changes)
     return phase1.Phase1(settings.phase1, data, device)
 
 
@@ -125,7 +128,7 @@ def step(runs: int, device: str) -> Iterator[dict[str, Any]]:
     steps = 1 if device == "cpu" else phase1.AHEAD
 
     def bare(count: int) -> None:
-        fast = phase1.fast_bf16(torch.device(device))
+        fast = fast_bf16(torch.device(device))
         for _ in range(count):
             training.model.zero_grad()
             with torch.autocast(device, torch.bfloat16, enabled=fast):

@@ -59,6 +59,7 @@ def fit_map(
         return fitted()
     machine = environment()
     made_by = [version(PACKAGES[method]), machine["processor"], machine["threads"]]
+    made_by += [embedding.TSNE_GRID] if method == "tsne" else []
     # What the settings say of other things than the fit is no part of the key.
     settings = settings.replace(per_class=1, max_real=embedding.FEWEST)
     run = Run("maps", method, settings, digest(seed, made_by, _hash(real)))

@@ -191,18 +191,18 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
 
 class _Normalise(torch.autograd.Function):
+    # What all have is gathered and added up here: gloo's all-reduce takes half as long again.
+
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         own_mean, own_variance = torch.batch_norm_update_stats(x, None, None, 0.0)
-        number = own_mean.new_tensor([x.numel() / x.shape[1]])
-        own = torch.cat([own_mean, own_variance, number])
-        found = [torch.empty_like(own) for _ in range(count())]
-        dist.all_gather(found, own)
-        channels = x.shape[1]
-        means, variances, numbers = torch.stack(found).split([channels, channels, 1], 1)
-        number = numbers.sum()
+        own_number = torch.full_like(own_mean, x.numel() / x.shape[1])
+        found, gathered = _of_all(torch.stack([own_mean, own_variance, own_number]))
+        gathered.wait()
+        means, variances, numbers = found.unbind(1)  # (processes, C) each
+        number = numbers[:, 0].sum()
         mean = (means * numbers).sum(0) / number
         # Variance inside the shares, and of their means (Chan et al. 1979): no small difference of
         # large sums.
@@ -210,6 +210,7 @@ class _Normalise(torch.autograd.Function):
         ctx.save_for_backward(x, weight, mean, variance, number)
         ctx.eps = eps
         ctx.mark_non_differentiable(mean, variance, number)
+        ctx.set_materialize_grads(False)
         normal = F.batch_norm(x, mean, variance, weight, bias, False, 0.0, eps)
         return normal, mean, variance, number
 
@@ -220,10 +221,20 @@ class _Normalise(torch.autograd.Function):
         _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
             gradient, x, weight, mean, variance, None, None, False, ctx.eps, [False, True, True]
         )
-        sums = torch.stack([of_weight, of_bias])
-        dist.all_reduce(sums)
-        # dx = w/σ (g - Σg/n - x̂ Σ(g x̂)/n): the part in x̂ is a batch norm once more
+        found, gathered = _of_all(torch.stack([of_weight, of_bias]))
+        # dx = w/σ (g - Σg/n - x̂ Σ(g x̂)/n): the part in g needs no sums, the part in x̂ is a batch
+        # norm once more
         scale = weight * (variance + ctx.eps).rsqrt()
-        slope, offset = -scale * sums / number
+        scaled = gradient * scale[:, None, None]
+        gathered.wait()
+        slope, offset = -scale * found.sum(0) / number
         shift = F.batch_norm(x, mean, variance, slope, offset, False, 0.0, ctx.eps)
-        return shift.addcmul_(gradient, scale[:, None, None]), of_weight, of_bias, None
+        return shift.add_(scaled), of_weight, of_bias, None
+
+
+def _of_all(own: Tensor) -> tuple[Tensor, dist.Work]:
+    """What all processes have, (processes, ...), as soon as the work that gathers it is done."""
+    found = own.new_empty(count(), *own.shape)
+    work = dist.all_gather(list(found), own, async_op=True)
+    assert work is not None  # as this process is one of the group
+    return found, work

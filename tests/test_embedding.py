@@ -68,7 +68,8 @@ def test_tsne_keeps_clusters_apart_and_places_points_where_they_belong():
     placed = fitted.place(features)  # the real ones land on themselves, in the same frame
     assert np.median(np.linalg.norm(placed - before, axis=1)) < 0.02 * np.ptp(before)
     np.testing.assert_array_equal(fitted.coordinates, before)
-    np.testing.assert_array_equal(placed[:7], fitted.place(features[:7]))  # whatever the batch
+    # whatever the batch, but for the rounding of its products
+    np.testing.assert_allclose(placed[:7], fitted.place(features[:7]), rtol=1e-5)
     own = embedding.neighbour_label_agreement(before, labels, placed, labels)
     assert own > 0.99
 

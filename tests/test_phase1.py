@@ -1,4 +1,5 @@
 import math
+import shutil
 
 import pytest
 import tiny
@@ -161,3 +162,23 @@ def test_views_made_for_several_steps_at_once_give_the_same_bytes():
     list(one), list(ahead)
     for name, tensor in one.state().items():
         assert torch.equal(tensor, ahead.state()[name]), name
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="there is no C++ compiler")
+def test_a_compiled_backbone_learns_the_same_and_its_state_fits_a_plain_one():
+    data = tiny.long_tailed()
+    plain = Phase1(config(epochs=1), data, "cpu")
+    compiled = Phase1(config(epochs=1, torch_compile=True), data, "cpu")
+    for _ in zip(plain, compiled, strict=True):
+        pass
+    for name, tensor in plain.state().items():
+        torch.testing.assert_close(compiled.state()[name], tensor, rtol=1e-3, atol=1e-4)
+    other = Phase1(config(epochs=1), data, "cpu")
+    other.load_state(compiled.state(), compiled.history)
+    assert other.step == compiled.step == plain.step > 1
+
+
+def test_nothing_to_compile_with(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(ConfigError, match=r"no C\+\+ compiler .*install g\+\+"):
+        Phase1(config(torch_compile=True), tiny.long_tailed(), "cpu")
