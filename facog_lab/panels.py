@@ -65,7 +65,7 @@ def phase2(settings: Experiment, device: Device = "auto", live: Live = "auto") -
         live: whether someone looks on, see progress.is_live.
 
     Returns:
-        A Phase2Panel, or the finished pipeline.Training; both have `loop` and `history`.
+        A Phase2Panel, or the finished resumable.Training; both have `loop` and `history`.
     """
     if is_live(live):
         return Phase2Panel(settings, device)

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from facog_lab import pipeline, store
+from facog_lab import pipeline, resumable, store
 from facog_lab.config import ConfigError, Device, unknown
 from facog_lab.controls import Controls
 from facog_lab.datasets import DataConfig
@@ -126,7 +126,7 @@ class Steered:
         step = next(self.loop)
         self.seconds += time.monotonic() - started
         if step.step == self.loop.total_steps or (
-            step.ends_epoch and started - self._saved[1] > pipeline.SECONDS_BETWEEN_SAVES
+            step.ends_epoch and started - self._saved[1] > resumable.SECONDS_BETWEEN_SAVES
         ):
             self.save()
         return step
@@ -146,12 +146,12 @@ class Steered:
             }
             name = self.folder.name if self.folder else _unused_name(plain.folder.parents[1])
             run = store.Run(long_tailed.name, "steered", self.settings.phase2, plain.upstream, name)
-            pipeline.save(run, loop, record, done)
+            resumable.save(run, loop, record, done)
             self.folder = run.folder
         else:
             with plain.making():
                 if not ((before := plain.load()) and before.complete):
-                    pipeline.save(plain, loop, record, done)
+                    resumable.save(plain, loop, record, done)
         self._saved = (loop.step, time.monotonic())
 
 

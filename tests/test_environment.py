@@ -36,6 +36,7 @@ CORE = {
         "presets",
         "progress",
         "pipeline",
+        "resumable",
         "processes",
         "launch",
         "prefetch",

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from facog_lab import pipeline
+from facog_lab import pipeline, resumable
 from facog_lab.config import ConfigError
 from facog_lab.presets import experiment
 from facog_lab.store import StoreError
@@ -47,7 +47,7 @@ def test_asking_for_phase_2_makes_all_of_it_once(settings, outputs, monkeypatch)
 
 @pytest.mark.parametrize("stage", [pipeline.phase1, pipeline.phase2])
 def test_a_run_that_was_cut_off_resumes_to_the_same_bytes(stage, settings, outputs, monkeypatch):
-    monkeypatch.setattr(pipeline, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(resumable, "SECONDS_BETWEEN_SAVES", 0.0)
     whole = stage(settings, "cpu")
     whole.finish()
     expected, history = state_of(whole), whole.history
@@ -67,7 +67,7 @@ def test_a_run_that_was_cut_off_resumes_to_the_same_bytes(stage, settings, outpu
 
 
 def test_ctrl_c_leaves_a_run_that_resumes(settings, monkeypatch):
-    monkeypatch.setattr(pipeline, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(resumable, "SECONDS_BETWEEN_SAVES", 0.0)
     training = pipeline.phase1(settings, "cpu")
     take = training.loop.__class__.__next__
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from facog_lab import launch, pipeline, processes
+from facog_lab import launch, processes, resumable
 from facog_lab.phase1 import Phase1
 
 take = Phase1.__next__
@@ -23,5 +23,5 @@ def mortal(loop):
 
 
 Phase1.__next__ = mortal
-pipeline.SECONDS_BETWEEN_SAVES = 0.0
+resumable.SECONDS_BETWEEN_SAVES = 0.0
 launch.main()

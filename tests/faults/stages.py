@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from facog_lab import pipeline, presets, rivals, store
+from facog_lab import pipeline, presets, resumable, rivals, store
 
 # The server has imported all that a child needs, so that a child is there in milliseconds.
 CHILDREN = multiprocessing.get_context("forkserver")
@@ -51,7 +51,7 @@ def child(stage, outputs, began, die_at):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["FACOG_OUTPUTS"] = str(outputs)
     torch.set_num_threads(1)
-    pipeline.SECONDS_BETWEEN_SAVES = 0.0
+    resumable.SECONDS_BETWEEN_SAVES = 0.0
     count = count_steps(outputs, die_at)
     began.send("")
     ask(stage)

@@ -12,7 +12,17 @@ import pytest
 import tiny
 import torch
 
-from facog_lab import oversamplers, phase1, phase2, pipeline, presets, rebalancing, rewind, store
+from facog_lab import (
+    oversamplers,
+    phase1,
+    phase2,
+    pipeline,
+    presets,
+    rebalancing,
+    resumable,
+    rewind,
+    store,
+)
 from facog_lab.loop import OutOfMemoryError, TrainingError, enough_memory
 from facog_lab.phase1 import Phase1, Phase1Config
 from facog_lab.phase2 import Phase2, Phase2Config
@@ -137,7 +147,7 @@ def test_a_gradient_in_the_very_last_step_is_noticed_before_it_is_saved(outputs,
     expected = clone(loop)
     poisoned(monkeypatch, phase2.F, "cross_entropy", loop, loop.total_steps, Poison.apply)
     run = store.Run("tiny", "phase2", loop.config, "upstream")
-    training = pipeline.Training(loop, run, "Phase 2", {})
+    training = resumable.Training(loop, run, "Phase 2", {})
     with pytest.raises(TrainingError, match=r"gradient of classifier\.\d\.weight"):
         training.finish()
     assert run.load() is None
@@ -145,9 +155,9 @@ def test_a_gradient_in_the_very_last_step_is_noticed_before_it_is_saved(outputs,
 
 
 def test_nothing_is_saved_of_a_run_that_went_wrong_and_it_can_go_on(outputs, monkeypatch):
-    monkeypatch.setattr(pipeline, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(resumable, "SECONDS_BETWEEN_SAVES", 0.0)
     run = store.Run("tiny", "phase2", second_phase(4).config, "upstream")
-    training = pipeline.Training(second_phase(4), run, "Phase 2", {})
+    training = resumable.Training(second_phase(4), run, "Phase 2", {})
     with monkeypatch.context() as patch:
         poisoned(patch, phase2.F, "cross_entropy", training.loop, 12, poison("nan"))
         with pytest.raises(TrainingError):

@@ -17,7 +17,7 @@ import stages
 import torch
 from pydantic import Field
 
-from facog_lab import disk, pipeline, presets, store
+from facog_lab import disk, pipeline, presets, resumable, store
 from facog_lab.config import Config, digest
 
 KINDS = ("state", "history", "manifest", "previous", "config")
@@ -123,7 +123,7 @@ def small_disk(tmp_path, monkeypatch):
 
 
 def test_a_full_disk(small_disk, monkeypatch):
-    monkeypatch.setattr(pipeline, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(resumable, "SECONDS_BETWEEN_SAVES", 0.0)
     settings = presets.experiment(phase1={"epochs": 6, "warmup_epochs": 1}, seed=4)
     training = pipeline.phase1(settings, "cpu")
     steps = iter(training)
@@ -279,7 +279,7 @@ def test_the_manifest_before_is_not_taken_on_trust(run):
 
 
 def test_a_run_with_a_rotten_state_goes_on_from_the_one_before(outputs, monkeypatch):
-    monkeypatch.setattr(pipeline, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(resumable, "SECONDS_BETWEEN_SAVES", 0.0)
     settings = presets.experiment(phase1={"epochs": 4, "warmup_epochs": 1}, seed=6)
     training = pipeline.phase1(settings, "cpu")
     training.finish()
@@ -343,7 +343,7 @@ def test_a_state_that_does_not_fit_the_networks(outputs):
 
 
 def test_a_run_that_was_begun_elsewhere_says_so(outputs, monkeypatch):
-    monkeypatch.setattr(pipeline, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(resumable, "SECONDS_BETWEEN_SAVES", 0.0)
     settings = presets.experiment(phase1={"epochs": 3, "warmup_epochs": 0}, seed=6)
     elsewhere = store.environment() | {"threads": 32}
     with pytest.MonkeyPatch.context() as patch:

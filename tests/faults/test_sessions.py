@@ -18,8 +18,8 @@ from facog_lab.page import Page
 CELL = """
 import torch
 torch.set_num_threads(1)
-from facog_lab import pipeline, presets
-pipeline.SECONDS_BETWEEN_SAVES = 0.0
+from facog_lab import pipeline, presets, resumable
+resumable.SECONDS_BETWEEN_SAVES = 0.0
 settings = presets.experiment(phase1={"epochs": 30, "warmup_epochs": 1}, seed=8)
 training = pipeline.phase1(settings, "cpu")
 first = training.loop.step
