@@ -26,7 +26,7 @@ def torchrun(outputs, *options, die=""):
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "DIE": die}
     environment["FACOG_OUTPUTS"] = str(outputs)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr
     return done
 
 
@@ -49,7 +49,8 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize("dies", [0, 1])
 def test_a_killed_process_costs_nothing_but_time(dies, whole, tmp_path):
     """Killed in the third epoch: torchrun starts all anew, and they go on from the second's end."""
-    said = torchrun(tmp_path / "killed", "--max-restarts", "1", die=f"{dies}:9")
+    restarts = str(launch.RESTARTS)  # as the lab starts it: gloo itself aborted now and then
+    said = torchrun(tmp_path / "killed", "--max-restarts", restarts, die=f"{dies}:9")
     assert "dies now" in said.stderr
     assert saved(tmp_path / "killed") == whole
 
