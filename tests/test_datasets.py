@@ -125,7 +125,7 @@ def test_unequal_classes_are_ranked_by_what_they_have():
     [
         ("exponential", [100, 9], 10, r"'b' has 9 .*imbalance_ratio 10 asks for 10: .*at least 11"),
         ("exponential", [100, 9], 11, None),
-        ("exponential", [9, 9, 9], 20, r"'c' has 9 .* asks for 0: .*below 9"),
+        ("exponential", [9, 9, 9], 20, r"'c' has 9 .* asks for 0: .*of at most 9"),
         ("exponential", [5, 0, 5], 1, "'b' has no training images"),
         ("as_found", [5, 5, 0], 1, "'c' has no training images"),
         ("gamo", [6000] * 3, 1, "ten classes, and there are 3"),
