@@ -222,4 +222,7 @@ def _alarms(source: Source, images: ImageFiles, test_counts: Sequence[int]) -> I
 
 
 def _sizes(counts: Sequence[int]) -> str:
-    return f"{sum(counts):,} images, {max(counts):,} to {min(counts):,} of a class"
+    most, least = f"{max(counts):,}", f"{min(counts):,}"
+    return (
+        f"{sum(counts):,} images, {most if most == least else f'{most} to {least}'} of each class"
+    )

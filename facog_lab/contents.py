@@ -65,7 +65,8 @@ def stamps(files: Files, names: Sequence[str]) -> list[Stamp]:
                 "files, or give the folder that holds all of them."
             )
         raise DataError(
-            f"{files.path / name}: cannot be decoded ({error}).{more} Replace the file or delete it."
+            f"{files.path / name}: cannot be decoded ({error}).{more} Replace the file or delete "
+            "it."
         )
     return found  # type: ignore[return-value]
 

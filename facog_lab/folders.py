@@ -89,7 +89,9 @@ def unwrapped(folder: Folder, own_name: str) -> Folder:
     """The folder that holds the halves or the classes, below folders that hold nothing else."""
     while len(folder.folders) == 1 and not folder.images:
         ((name, only),) = folder.folders.items()
+        halves = [folder for inner, folder in only.folders.items() if role_of(inner)]
         both = "train" in roles_in(only) and len(roles_in(only)) > 1
+        both = both and all(half.is_sorted() for half in halves)
         if only.images or (role_of(name) and name != own_name and not both):
             break
         folder = only

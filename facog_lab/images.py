@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from facog_lab.config import digest
@@ -205,7 +205,8 @@ def survey(files: Files, names: Sequence[str]) -> Headers:
         else:
             found.append(read)
     if broken:
-        more = f" So cannot {len(broken) - 1:,} more: {examples([n for n, _ in broken[1:]])}."
+        others = [name for name, _ in broken[1:]]
+        more = f" {len(others):,} more cannot be decoded either: {examples(others)}."
         raise DataError(f"{broken[0][1]}{more * (len(broken) > 1)}") from broken[0][1]
     return Headers([size for size, _ in found], Counter(kind for _, k in found for kind in k))
 
@@ -240,8 +241,10 @@ def opened(files: Files, name: str) -> Iterator[Image.Image]:
             with _room.taken(number), contextlib.closing(image):  # which frees its pixels
                 yield image
     except Exception as error:  # PIL's decoders raise whatever a broken file makes them fall over
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "it does not begin as an image does" if unknown else error
         raise DataError(
-            f"{files.path / name}: cannot be decoded ({error}). Replace the file or delete it; "
+            f"{files.path / name}: cannot be decoded ({reason}). Replace the file or delete it; "
             f"known formats: {', '.join(FORMATS)}."
         ) from error
 

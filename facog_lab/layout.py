@@ -87,8 +87,8 @@ def recognised(files: Files) -> Layout:
     else:
         _check_no_halves(files, base)
         classes = _classes(files, base)
-        found = Layout(f"{base.path}<class>/*", "", *_hold_out(files, classes))
-        found.test_from = f"a fifth of each class, held out: {base.path or 'it'} has no test folder"
+        why = "a fifth of each class, held out, as there is no test folder"
+        found = Layout(f"{base.path}<class>/*", why, *_hold_out(files, classes))
     _add(found.unused, LOOSE, base.images)
     _add(found.unused, NO_IMAGES, [name for f in outermost.inner() for name in f.others])
     for reason, names in listing.passed.items():
@@ -118,8 +118,8 @@ def _check_halves(files: Files, halves: Mapping[str, list[Folder]], rest: list[F
     if not halves["train"]:
         raise DataError(
             f"{files.path}: only {_paths(named)}, and no folder of training images. Add "
-            f"train/<class>/*, or give {files.path}/{named[0].path} itself as the data set: of its "
-            "classes a fifth is then held out for testing."
+            f"train/<class>/*, or give {files.path}/{named[0].path} itself as the data set, "
+            "unpacked: then a fifth of each of its classes is held out for testing."
         )
     if len(halves["test"]) == 1 and not halves["test"][0].deep():
         raise DataError(
@@ -161,13 +161,13 @@ def _split(files: Files, halves: Mapping[str, list[Folder]]) -> Layout:
             _add(unused, UNLABELLED, [_counted(half)])
     words = f"{source.path}<class>/*"
     if chosen is None:
-        why = "has no class folders" if unused.get(UNLABELLED) else "there is no test folder"
-        where = f"a fifth of each class of {source.path}, held out: {why}"
+        why = "no test folder has class folders" if unused else "there is no test folder"
+        where = f"a fifth of each class of {source.path}, held out, as {why}"
         return Layout(words, where, *_hold_out(files, train), unused)
     test = _classes(files, chosen)
     if train.keys() != test.keys():
         raise _other_classes(files, train, test, source.path, chosen.path)
-    where = f"{chosen.path}" + ", as there is no other test folder" * (not halves["test"])
+    where = f"from {chosen.path}" + ", as there is no other test folder" * (not halves["test"])
     return Layout(f"{words} and {chosen.path}<class>/*", where, train, test, unused)
 
 

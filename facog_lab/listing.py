@@ -79,7 +79,8 @@ def below(root: Path) -> Listing:
             f"{root / name}: cannot be read ({reason}){more}. The images there would be missing "
             "without a word: make it readable, or take it away."
         )
-    walk.found.names.sort()
+    for names in (walk.found.names, walk.found.links, *walk.found.passed.values()):
+        names.sort()
     return walk.found
 
 
@@ -153,8 +154,8 @@ def system_devices() -> frozenset[int]:
 
 
 def shown(name: str) -> str:
-    """A name as it can be printed: line breaks, and bytes that are no text, as escapes."""
-    return name if name.isprintable() else name.encode("unicode_escape").decode()
+    """A name as it can be printed; in quotes, with escapes, if it would not show as it is."""
+    return name if name.isprintable() and name == name.strip() else repr(name)
 
 
 def examples(names: Sequence[str], most: int = 3) -> str:
