@@ -60,8 +60,8 @@ class Audit:
         if links := self.layout.links:
             yield "links", f"{len(links):,} followed: {examples(links)}"
         for reason, names in self.layout.unused.items():
-            what = f"{by_suffix(names)}, " if reason == NO_IMAGES else ""
-            yield "not used", f"{what}{reason}: {examples(names)}"
+            kinds = f" ({by_suffix(names)})" if reason == NO_IMAGES else ""
+            yield "not used", f"{examples(names)}: {reason}{kinds}"
         for where, pairs in self.copies.items():
             told = (
                 f"{len(pairs):,} image(s) {where}, for instance {' = '.join(map(shown, pairs[0]))}"

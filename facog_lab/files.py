@@ -71,7 +71,7 @@ def open_files(path: Path) -> Files:
     except (OSError, ValueError):
         raise DataError(f"{path}: {NEITHER}. Give the path of one that exists.") from None
     if about.st_dev in system_devices():
-        raise DataError(f"{path}: a part {SYSTEM}. Give a folder of images.")
+        raise DataError(f"{path}: {SYSTEM}. Give a folder of images.")
     if stat.S_ISDIR(about.st_mode):
         return Folder(path)
     if path.suffix.lower() == ".zip" and stat.S_ISREG(about.st_mode):

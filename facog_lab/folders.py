@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
-from facog_lab.listing import SUFFIXES, Listing
+from facog_lab.listing import SUFFIXES, Listing, suffix
 
 # Usual names of the halves; any case, and also with "set", "data" or "images" after them.
 ROLES = {
@@ -57,7 +56,7 @@ def tree(listing: Listing) -> Folder:
         parent = folders[above + slash]
         if name.endswith("/"):
             folders[name] = parent.folders[own] = Folder(name)
-        elif PurePosixPath(own).suffix.lower() in SUFFIXES:
+        elif suffix(own) in SUFFIXES:
             parent.images.append(name)
         else:
             parent.others.append(name)
@@ -86,13 +85,12 @@ def disguised(folder: Folder) -> list[str] | None:
 
 
 def unwrapped(folder: Folder, own_name: str) -> Folder:
-    """The folder that holds the halves or the classes, below folders that hold nothing else."""
-    while len(folder.folders) == 1 and not folder.images:
+    """The folder that holds the halves or the classes, below those that hold one folder alone."""
+    while len(folder.folders) == 1:
         ((name, only),) = folder.folders.items()
-        halves = [folder for inner, folder in only.folders.items() if role_of(inner)]
-        both = "train" in roles_in(only) and len(roles_in(only)) > 1
-        both = both and all(half.is_sorted() for half in halves)
-        if only.images or (role_of(name) and name != own_name and not both):
+        halves = [half for inner, half in only.folders.items() if role_of(inner)]
+        whole = roles_in(only) > {"train"} and all(half.is_sorted() for half in halves)
+        if not only.is_sorted() or (role_of(name) and name != own_name and not whole):
             break
         folder = only
     return folder
@@ -100,9 +98,9 @@ def unwrapped(folder: Folder, own_name: str) -> Folder:
 
 def innermost(half: Folder) -> Folder:
     """What holds a half's classes: archives often have it twice, as train/train/<class>."""
-    while len(half.folders) == 1 and not half.images:
+    while len(half.folders) == 1:
         (only,) = half.folders.values()
-        if only.images or not only.is_sorted():
+        if not only.is_sorted():
             break
         half = only
     return half

@@ -191,23 +191,24 @@ def survey(files: Files, names: Sequence[str]) -> Headers:
         DataError: if some have none, naming the first, and how many there are.
     """
 
-    def header(name: str) -> tuple[tuple[int, int], list[str]] | DataError:
+    def header(name: str) -> tuple[tuple[int, int], list[str]] | str:
         try:
             with opened(files, name) as image:
                 return image.size, list(_kinds(image))
         except DataError as error:
-            return error
+            return str(error)  # the error itself would keep all that led to it in memory
 
-    found, broken = [], []
+    found, broken, first = [], [], ""
     for name, read in zip(names, parallel(header, names), strict=True):
-        if isinstance(read, DataError):
-            broken.append((name, read))
+        if isinstance(read, str):
+            first = first or read
+            broken.append(name)
         else:
             found.append(read)
+    if others := broken[1:]:
+        first += f" {len(others):,} more cannot be decoded either: {examples(others)}."
     if broken:
-        others = [name for name, _ in broken[1:]]
-        more = f" {len(others):,} more cannot be decoded either: {examples(others)}."
-        raise DataError(f"{broken[0][1]}{more * (len(broken) > 1)}") from broken[0][1]
+        raise DataError(first)
     return Headers([size for size, _ in found], Counter(kind for _, k in found for kind in k))
 
 

@@ -28,10 +28,10 @@ from facog_lab.listing import SUFFIXES, DataError, by_suffix, examples, shown
 HELD_OUT = 0.2  # of each class, where there is no folder of test images
 
 NO_IMAGES = "of no format that is read"
-LOOSE = "images beside the class folders"
-UNLABELLED = "images in no class folder, so that nothing says what they show"
-SPARE = "a folder of test images is there already"
-ELSEWHERE = "folders that are neither for training nor for testing"
+LOOSE = "beside the class folders, so that nothing says what is shown"
+UNLABELLED = "no class folders in it, so that nothing says what is shown"
+SPARE = "another folder has the test images"
+ELSEWHERE = "not named as a folder for training or testing"
 
 ClassFiles = dict[str, list[str]]  # the files of each class, both in sorted order
 
@@ -89,7 +89,7 @@ def recognised(files: Files) -> Layout:
         classes = _classes(files, base)
         why = "a fifth of each class, held out, as there is no test folder"
         found = Layout(f"{base.path}<class>/*", why, *_hold_out(files, classes))
-    _add(found.unused, LOOSE, base.images)
+    _add(found.unused, LOOSE, _above(outermost, base))
     _add(found.unused, NO_IMAGES, [name for f in outermost.inner() for name in f.others])
     for reason, names in listing.passed.items():
         _add(found.unused, reason, names)
@@ -137,9 +137,11 @@ def _check_no_halves(files: Files, base: Folder) -> None:
         )
     for folder in base.folders.values():
         if roles_in(folder) > {"train"}:
+            halves = [half for name, half in folder.folders.items() if role_of(name)]
             raise DataError(
-                f"{files.path}/{folder.path}: {_paths(folder.folders.values())} lie in a class's "
-                "folder. The lab reads train/<class>/* and test/<class>/*: sort the images so."
+                f"{files.path}/{folder.path}: {_paths(halves)} lie in what would be a class. If it "
+                "is a data set, give it itself, unpacked. If it is a class, sort the images: the "
+                "lab reads train/<class>/* and test/<class>/*."
             )
 
 
@@ -148,7 +150,7 @@ def _split(files: Files, halves: Mapping[str, list[Folder]]) -> Layout:
     source = innermost(halves["train"][0])
     train = _classes(files, source)
     unused: dict[str, list[str]] = {}
-    _add(unused, LOOSE, source.images)
+    _add(unused, LOOSE, _above(halves["train"][0], source))
     chosen = None
     for half in halves["test"] + halves["val"]:
         inner = innermost(half)
@@ -156,7 +158,7 @@ def _split(files: Files, halves: Mapping[str, list[Folder]]) -> Layout:
             _add(unused, SPARE, [_counted(half)])
         elif inner.is_sorted():
             chosen = inner
-            _add(unused, LOOSE, inner.images)
+            _add(unused, LOOSE, _above(half, inner))
         else:
             _add(unused, UNLABELLED, [_counted(half)])
     words = f"{source.path}<class>/*"
@@ -208,10 +210,12 @@ def _classes(files: Files, folder: Folder) -> ClassFiles:
                 f"({', '.join(sorted(SUFFIXES))}), or take the folder away."
             )
     if len(classes) < 2:
+        only = f": {examples(list(classes))}" * bool(classes)
         beside = f" and {len(folder.images):,} images in no folder" * bool(folder.images)
         raise DataError(
-            f"{where}: too few classes ({len(classes)}){beside}{_but(folder.others)}. A data set "
-            "needs two or more, with images as train/<class>/* and test/<class>/*, or as <class>/*."
+            f"{where}: too few classes ({len(classes)}{only}){beside}{_but(folder.others)}. A data "
+            "set needs two or more, with images as train/<class>/* and test/<class>/*, or as "
+            "<class>/*."
         )
     return classes
 
@@ -259,6 +263,16 @@ def _hold_out(files: Files, classes: ClassFiles) -> tuple[ClassFiles, ClassFiles
         train[name] = [image for i, image in enumerate(images) if i not in held_out]
         test[name] = [image for i, image in enumerate(images) if i in held_out]
     return train, test
+
+
+def _above(outer: Folder, holder: Folder) -> list[str]:
+    """Images that lie between a folder and, in it, the one that holds the classes."""
+    return [
+        image
+        for folder in outer.inner()
+        if holder.path.startswith(folder.path)
+        for image in folder.images
+    ]
 
 
 def _add(unused: dict[str, list[str]], reason: str, names: Iterable[str]) -> None:

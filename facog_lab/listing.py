@@ -8,7 +8,7 @@ import stat
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 MAX_FILES = 3_000_000  # in a folder; ImageNet has 1.4 million
 MAX_FOLDERS = 300_000  # ImageNet-21k has 21,841
@@ -24,11 +24,11 @@ SYSTEM_FOLDERS = {"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Vo
 
 # Why something is not looked at.
 HIDDEN = "hidden, or made by a system"
-SPECIAL = "no files: pipes, sockets or devices, never opened"
-LOOPS = "links that lead back to a folder they lie in, not followed"
-WAYS = f"links into a folder that {MAX_WAYS} others led into, not followed"
-SYSTEM = "of the running system, as /proc is, not looked into"
-NOWHERE = "links that lead nowhere"
+SPECIAL = "a pipe, socket or device, never opened"
+LOOPS = "a link that leads back to a folder it lies in, not followed"
+WAYS = f"a link into a folder that {MAX_WAYS} others led into, not followed"
+SYSTEM = "a part of the running system, as /proc is, not looked into"
+NOWHERE = "a link that leads nowhere"
 TWICE = "in the zip a second time, with the same content"
 
 Chain = frozenset[tuple[int, int]]  # the folders that a folder lies in, by device and inode
@@ -110,7 +110,7 @@ class _Walk:
                 elif chain := self._take(entry, name, above):
                     inner.append((name + "/", chain))
             except OSError as error:
-                if PurePosixPath(name).suffix.lower() in {*SUFFIXES, ""}:
+                if suffix(name) in {*SUFFIXES, ""}:
                     link = "a link that leads nowhere: " * entry.is_symlink()
                     self.lost.append((name, f"{link}{error.strerror}"))
                 else:
@@ -153,6 +153,11 @@ def system_devices() -> frozenset[int]:
     return frozenset({os.stat(path).st_dev for path in there} - {os.stat(os.sep).st_dev})
 
 
+def suffix(name: str) -> str:
+    """What a name ends with, from its last dot on, in small letters."""
+    return os.path.splitext(name)[1].lower()
+
+
 def shown(name: str) -> str:
     """A name as it can be printed; in quotes, with escapes, if it would not show as it is."""
     return name if name.isprintable() and name == name.strip() else repr(name)
@@ -166,8 +171,8 @@ def examples(names: Sequence[str], most: int = 3) -> str:
 
 def by_suffix(names: Sequence[str]) -> str:
     """How many files there are of each suffix: ``12 .heic, 1 without suffix``."""
-    counts = Counter(PurePosixPath(name).suffix.lower() or "without suffix" for name in names)
-    most = [f"{count:,} {shown(suffix)}" for suffix, count in counts.most_common(5)]
+    counts = Counter(suffix(name) or "without suffix" for name in names)
+    most = [f"{count:,} {shown(end)}" for end, count in counts.most_common(5)]
     return ", ".join(most) + ", ..." * (len(counts) > 5)
 
 

@@ -137,7 +137,7 @@ def test_it_is_said_by_loading_and_kept_in_the_record(pets, outputs, capsys):
         "  training  19 images, 10 to 3 of each class\n"
         "  test      6 images, 2 of each class; from test/\n"
         "  images    12×12 pixels, used at 12×12, RGB\n"
-        "  not used  1 .txt, of no format that is read: readme.txt\n"
+        "  not used  readme.txt: of no format that is read (1 .txt)\n"
         "  copies    1 image(s) more than once in a class, for instance train/cat/00.png = "
         "train/cat/copy.png\n"
     )
@@ -174,7 +174,7 @@ def test_thousands_of_classes_and_files_are_said_in_few_words(tmp_path):
     audit = load(asked(as_zip(files, tmp_path / "many"))).audit
     assert len(str(audit)) < 1200
     assert len(json.dumps(audit.as_dict())) < 12_000
-    assert "500 .txt, " in str(audit)
+    assert "(500 .txt, " in str(audit)
     assert "class 0000, class 0001, class 0002 and 297 more" in str(audit)
 
 

@@ -221,7 +221,11 @@ def _(root):
     halves(root, "training_set", "test-set")
 
 
-@kind("train, test and val", "not used .*test images is there already: val/ .6 images", loads=BOTH)
+@kind(
+    "train, test and val",
+    "not used  val/ .6 images.: another folder has the test images",
+    loads=BOTH,
+)
 def _(root):
     halves(root)
     classes(root / "val")
@@ -325,20 +329,20 @@ def _(root):
     classes(root, names=("train station", "test tube"))
 
 
-@kind("halves in each class", refused="cat/: cat/test/ and cat/train/ lie in a class's folder. The")
+@kind("halves in each class", refused="cat/: cat/test/ and cat/train/ lie in what would be a class")
 def _(root):
     for name in ("cat", "dog"):
         halves(root / name, names=("good",))
 
 
-@kind("test images without labels", "not used .*in no class folder.*: test/ .4 images",
+@kind("test images without labels", "not used  test/ .4 images.: no class folders in it",
       "held out, as no test folder has class folders", loads=HELD_OUT)  # fmt: skip
 def _(root):
     classes(root / "train")
     images(root / "test", 4)
 
 
-@kind("test images without labels, and val", "test/ .4 images", "; from val/", loads=BOTH)
+@kind("test images without labels, and val", "not used  test/ .4 images", "; from val/", loads=BOTH)
 def _(root):
     halves(root, "train", "val")
     images(root / "test", 4)
@@ -351,7 +355,9 @@ def _(root):
 
 
 @kind(
-    "folders beside the halves", "not used .*neither .*: docs/ .0 images., extra/ .2 im", loads=BOTH
+    "folders beside the halves",
+    "not used  docs/ .0 images., extra/ .2 images.: not named",
+    loads=BOTH,
 )
 def _(root):
     halves(root)
@@ -360,20 +366,50 @@ def _(root):
     (root / "docs" / "readme.md").write_text("pets")
 
 
-@kind("the whole set in itself again", "not used .*: pets/ .10 images", loads=BOTH)
+@kind("the whole set in itself again", "not used  pets/ .10 images.: not named as", loads=BOTH)
 def _(root):
     halves(root)
     shutil.copytree(root, root.parent / "again")
     shutil.move(root.parent / "again", root / "pets")
 
 
-@kind("images beside the class folders", "not used  images beside.*: 0.png, 1.png", loads=HELD_OUT)
+@kind(
+    "images beside the class folders",
+    "not used  0.png, 1.png: beside the class folders",
+    loads=HELD_OUT,
+)
 def _(root):
     classes(root)
     images(root, 2)
 
 
-@kind("images beside the classes of a half", "images beside.*: train/0.png, test/0.png", loads=BOTH)
+@kind(
+    "classes below an image",
+    "not used  my pets/0.png: beside",
+    "layout    my pets/<c",
+    loads=HELD_OUT,
+)
+def _(root):
+    classes(root / "my pets")
+    images(root / "my pets", 1)
+
+
+@kind(
+    "a folder of data sets", refused="lie in what would be a class. If it is a data set, give it i"
+)
+def _(root):
+    halves(root / "one")
+    halves(root / "two")
+
+
+@kind("one class", refused=r"too few classes \(1: cat\). A data set")
+def _(root):
+    classes(root, names=["cat"])
+
+
+@kind(
+    "images beside the classes of a half", "not used  train/0.png, test/0.png: beside", loads=BOTH
+)
 def _(root):
     halves(root)
     images(root / "train", 1)
@@ -494,7 +530,7 @@ def _(root):
 
 @kind(
     "hidden files and folders",
-    "not used  hidden.*: .cache, .ipynb_checkpoints, cat/.thumbs and 1",
+    "not used  .cache, .ipynb_checkpoints, cat/.thumbs and 1 more: hidden",
     loads=HELD_OUT,
 )
 def _(root):
@@ -506,7 +542,10 @@ def _(root):
 
 
 @kind(
-    "what systems leave behind", "hidden.*DS_Store, __MACOSX", "2 .db, 1 .ini, of no f", loads=BOTH
+    "what systems leave behind",
+    "DS_Store, __MACOSX: hidden",
+    ": of no format.*2 .db, 1 .ini",
+    loads=BOTH,
 )
 def _(root):
     halves(root)
@@ -516,7 +555,7 @@ def _(root):
         (root / name).write_bytes(b"x")
 
 
-@kind("previews of a NAS", "not used  hidden.*: cat/@eaDir", loads=HELD_OUT)
+@kind("previews of a NAS", "not used  cat/@eaDir: hidden, or made by a system", loads=HELD_OUT)
 def _(root):
     classes(root)
     images(root / "cat" / "@eaDir" / "0.png", 2, ".jpg")
@@ -546,7 +585,7 @@ def _(root):
 
 @kind(
     "formats that are not read",
-    "not used  2 .heic, 1 without suffix, 1 .svg, of no",
+    "not used  cat/photo.*of no format .*.2 .heic, 1 without suffix, 1 .svg",
     loads=HELD_OUT,
 )
 def _(root):
@@ -675,19 +714,19 @@ def _(root):
 # What is no file, and links
 
 
-@kind("a pipe", "not used  no files: pipes.*: cat/x.png", loads=HELD_OUT)
+@kind("a pipe", "not used  cat/x.png: a pipe, socket or device, never opened", loads=HELD_OUT)
 def _(root):
     classes(root)
     os.mkfifo(root / "cat" / "x.png")
 
 
-@kind("a pipe in place of a class", "not used  no files: pipes.*: emu", loads=HELD_OUT)
+@kind("a pipe in place of a class", "not used  emu: a pipe, socket or device", loads=HELD_OUT)
 def _(root):
     classes(root)
     os.mkfifo(root / "emu")
 
 
-@kind("a socket", "not used  no files: pipes, sockets.*: x.png", loads=HELD_OUT)
+@kind("a socket", "not used  x.png: a pipe, socket or device", loads=HELD_OUT)
 def _(root):
     classes(root)
     with socket.socket(socket.AF_UNIX) as made:
@@ -697,7 +736,7 @@ def _(root):
         os.chdir(here)
 
 
-@kind("a link to a device", "not used  no files: .*devices.*: cat/x.png", loads=HELD_OUT)
+@kind("a link to a device", "not used  cat/x.png: a pipe, socket or device", loads=HELD_OUT)
 def _(root):
     classes(root)
     (root / "cat" / "x.png").symlink_to("/dev/zero")
@@ -709,7 +748,7 @@ def _(root):
     (root / "cat" / "x.png").symlink_to("/proc/kmsg")
 
 
-@kind("a link into /proc", "not used  of the running system.*: cat/self/", loads=HELD_OUT)
+@kind("a link into /proc", "not used  cat/self/: a part of the running system", loads=HELD_OUT)
 def _(root):
     classes(root)
     (root / "cat" / "self").symlink_to("/proc/self")
@@ -737,14 +776,18 @@ def _(root):
 
 
 @kind(
-    "a link to the folder it is in", "not used  links that lead back.*: train/cat/loop/", loads=BOTH
+    "a link to the folder it is in", "not used  train/cat/loop/: a link that leads back", loads=BOTH
 )
 def _(root):
     halves(root)
     (root / "train" / "cat" / "loop").symlink_to(".")
 
 
-@kind("a link to all that is above", "lead back.*: cat/out/, cat/up/", loads=HELD_OUT)
+@kind(
+    "a link to all that is above",
+    "not used  cat/out/, cat/up/: a link that leads back",
+    loads=HELD_OUT,
+)
 def _(root):
     classes(root)
     (root / "cat" / "up").symlink_to("../..")
@@ -781,7 +824,7 @@ def _(root):
         (root / "cat" / f"{name}.png").symlink_to(root.parent / "elsewhere" / f"{i}.png")
 
 
-@kind("links that multiply", "not used  links into a folder that 16", "more than once", loads={
+@kind("links that multiply", "not used .*: a link into a folder that 16", "more than once", loads={
     "cat": [19, 2], "dog": [3, 2]})  # fmt: skip
 def _(root):
     halves(root)
@@ -804,7 +847,7 @@ def _(root):
     (root / "emu").symlink_to("/mnt/nowhere/emu")
 
 
-@kind("another broken link", "not used  links that lead nowhere: notes.txt", loads=HELD_OUT)
+@kind("another broken link", "not used  notes.txt: a link that leads nowhere", loads=HELD_OUT)
 def _(root):
     classes(root)
     (root / "notes.txt").symlink_to("nowhere.txt")
@@ -882,7 +925,7 @@ def _(root):
     return zipped(root, extra=[("train/cat/0.png", encoded())])
 
 
-@kind("one member twice", "not used  in the zip a second time.*: train/cat/0.png", loads=BOTH)
+@kind("one member twice", "not used  train/cat/0.png: in the zip a second time", loads=BOTH)
 def _(root):
     halves(root)
     return zipped(root, extra=[("train/cat/0.png", (root / "train/cat/0.png").read_bytes())])
@@ -900,7 +943,7 @@ def _(root):
     return zipped(root, change=lambda name: f"./{name}")
 
 
-@kind("a zip as Macs make it", "hidden.*: __MACOSX", loads=BOTH)
+@kind("a zip as Macs make it", "__MACOSX/pets/train/cat/._0.png: hidden", loads=BOTH)
 def _(root):
     halves(root)
     return zipped(root, change=lambda name: f"pets/{name}",
