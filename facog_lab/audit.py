@@ -123,17 +123,12 @@ def look(
     if layout is None or isinstance(images, Tensor) or isinstance(test_images, Tensor):
         return None
     alike = _alike(images.files, images.names + test_images.names, report)
+    copies = _pairs(source, alike)
     if not published:
         used = {*kept.tolist(), *range(len(images), len(images) + len(test_images))}
-        for where, pairs in _pairs(
-            source, [[r for r in rows if r in used] for rows in alike]
-        ).items():
-            if where != AGAIN:
-                raise DataError(
-                    f"{images.files.path}: {len(pairs)} image(s) {where}, for instance "
-                    f"{pairs[0][0]} and {pairs[0][1]}, which are the same file. Delete one of each "
-                    "two."
-                )
+        wrong = _pairs(source, [[row for row in rows if row in used] for rows in alike])
+        if where := next((where for where in wrong if where != AGAIN), None):
+            raise _spoilt(images.files, where, wrong[where], copies)
     counts = [
         labels.bincount(minlength=len(source.class_names)).tolist()
         for labels in (source.labels, source.test_labels)
@@ -143,7 +138,7 @@ def look(
         layout=layout,
         counts=dict(zip(source.class_names, zip(*counts, strict=True), strict=True)),
         images=_headers(source, images),
-        copies=_pairs(source, alike),
+        copies=copies,
         alarms=(*layout.notes, *_alarms(source, images, counts[1])),
     )
 
@@ -179,6 +174,17 @@ def _pairs(source: Source, alike: Sequence[Sequence[int]]) -> Pairs:
             where = AGAIN
         pairs.setdefault(where, []).append((names[first], names[row]))
     return pairs
+
+
+def _spoilt(files: Files, where: str, pairs: Sequence[tuple[str, str]], copies: Pairs) -> DataError:
+    """The error for copies that would spoil a result; it names other copies, too."""
+    one, other = map(shown, pairs[0])
+    rest = [" = ".join(pair) for of in copies.values() for pair in of if pair != pairs[0]]
+    more = f" There are {len(rest):,} more copies: {examples(rest, 9)}." if rest else ""
+    return DataError(
+        f"{files.path}: {len(pairs)} image(s) {where}, for instance {one} and {other}, which are "
+        f"the same file. Delete one of each two.{more}"
+    )
 
 
 def _headers(source: Source, images: ImageFiles) -> str:

@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 from facog_lab.listing import (
     HIDDEN,
     MAX_DEPTH,
+    SUFFIXES,
     SYSTEM,
     TWICE,
     DataError,
@@ -25,6 +26,7 @@ from facog_lab.listing import (
     examples,
     is_hidden,
     kind,
+    suffix,
     system_devices,
 )
 
@@ -160,7 +162,8 @@ class Zip:
         before = self._members.setdefault(name, member)
         if before is member or name.endswith("/"):
             return
-        if (before.CRC, before.file_size) != (member.CRC, member.file_size):
+        same = (before.CRC, before.file_size) == (member.CRC, member.file_size)
+        if not same and suffix(name) in SUFFIXES and not _is_hidden(name):
             raise DataError(
                 f"{self.path}: two members are named {name!r}, and their contents differ. Unpack "
                 "the zip, keep the right one, and give the folder."
@@ -172,7 +175,7 @@ class Zip:
         found: set[str] = set()
         folders = 0
         for name in self._members:
-            if any(map(is_hidden, name.split("/"))):
+            if _is_hidden(name):
                 self._found.pass_by(HIDDEN, name)
                 continue
             found.add(name)
@@ -199,6 +202,10 @@ class Zip:
         with self._zip.open(member) as stream:
             # With a length, no more than it is unpacked, whatever the zip says of itself.
             return io.BytesIO(stream.read(member.file_size))
+
+
+def _is_hidden(name: str) -> bool:
+    return any(map(is_hidden, name.split("/")))
 
 
 def _stamp(about: os.stat_result) -> Stamp:

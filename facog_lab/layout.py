@@ -27,7 +27,7 @@ from facog_lab.listing import SUFFIXES, DataError, by_suffix, examples, shown
 
 HELD_OUT = 0.2  # of each class, where there is no folder of test images
 
-NO_IMAGES = "of no format that is read"
+NO_IMAGES = "of no format that is read; save pictures as JPEG or PNG"
 LOOSE = "beside the class folders, so that nothing says what is shown"
 UNLABELLED = "no class folders in it, so that nothing says what is shown"
 SPARE = "another folder has the test images"

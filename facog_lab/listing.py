@@ -29,13 +29,17 @@ LOOPS = "a link that leads back to a folder it lies in, not followed"
 WAYS = f"a link into a folder that {MAX_WAYS} others led into, not followed"
 SYSTEM = "a part of the running system, as /proc is, not looked into"
 NOWHERE = "a link that leads nowhere"
-TWICE = "in the zip a second time, with the same content"
+TWICE = "in the zip a second time"
 
 Chain = frozenset[tuple[int, int]]  # the folders that a folder lies in, by device and inode
 
 
 class DataError(RuntimeError):
     """A data set is missing, damaged, or does not suit what is asked of it."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the message is the whole story, where it was raised is not."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 @dataclass

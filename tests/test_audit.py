@@ -15,6 +15,7 @@ from PIL import Image
 
 from facog_lab import datasets, images, pipeline, presets
 from facog_lab.datasets import DataConfig, load
+from facog_lab.layout import NO_IMAGES
 from facog_lab.listing import DataError
 
 TRAIN, TEST = {"cat": 9, "dog": 6, "emu": 3}, {"cat": 2, "dog": 2, "emu": 2}
@@ -137,14 +138,14 @@ def test_it_is_said_by_loading_and_kept_in_the_record(pets, outputs, capsys):
         "  training  19 images, 10 to 3 of each class\n"
         "  test      6 images, 2 of each class; from test/\n"
         "  images    12×12 pixels, used at 12×12, RGB\n"
-        "  not used  readme.txt: of no format that is read (1 .txt)\n"
+        "  not used  readme.txt: of no format that is read; save pictures as JPEG or PNG (1 .txt)\n"
         "  copies    1 image(s) more than once in a class, for instance train/cat/00.png = "
         "train/cat/copy.png\n"
     )
     training.finish()
     audit = training.run.load().record["audit"]
     assert audit["classes"] == {"cat": [10, 2], "dog": [6, 2], "emu": [3, 2]}
-    assert audit["not_used"] == {"of no format that is read": {"count": 1, "first": ["readme.txt"]}}
+    assert audit["not_used"] == {NO_IMAGES: {"count": 1, "first": ["readme.txt"]}}
     assert audit["alarms"] == []
     assert audit == json.loads(json.dumps(load(settings.data).audit.as_dict()))
 

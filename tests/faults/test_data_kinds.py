@@ -925,6 +925,14 @@ def _(root):
     return zipped(root, extra=[("train/cat/0.png", encoded())])
 
 
+@kind(
+    "two members that are no images", "not used  readme.txt: in the zip a second time", loads=BOTH
+)
+def _(root):
+    halves(root)
+    return zipped(root, extra=[("readme.txt", b"one"), ("readme.txt", b"two")])
+
+
 @kind("one member twice", "not used  train/cat/0.png: in the zip a second time", loads=BOTH)
 def _(root):
     halves(root)
