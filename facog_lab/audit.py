@@ -77,9 +77,10 @@ class Audit:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
+        left = "text-align:left;white-space:"
         rows = "".join(
-            f'<tr><th scope="row" style="text-align:left">{html.escape(about)}</th>'
-            f'<td style="text-align:left">{html.escape(told)}</td></tr>'
+            f'<tr><th scope="row" style="{left}nowrap">{html.escape(about)}</th>'
+            f'<td style="{left}normal">{html.escape(told)}</td></tr>'
             for about, told in self.rows()
         )
         title = f"<caption>{html.escape(shown(self.name))}, looked through</caption>"

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -34,6 +34,16 @@ def parallel(function: Callable[[A], T], items: Sequence[A]) -> Iterator[T]:
     chunks = [items[i : i + CHUNK] for i in range(0, len(items), CHUNK)]
     for results in _pool().map(lambda chunk: [function(item) for item in chunk], chunks):
         yield from results
+
+
+def told(items: Iterable[T], line: Callable[[int], str], report: Report | None) -> Iterator[T]:
+    """The items as they come, with a line of progress now and then."""
+    reported = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        if report and time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
+            report(line(done))
+            reported = time.monotonic()
 
 
 @functools.cache
@@ -96,13 +106,11 @@ def hashes(files: Files, names: Sequence[str], report: Report | None = None) -> 
         for row, (name, stamp) in enumerate(zip(names, found, strict=True))
         if name not in known or known[name][0] != stamp
     ]
-    reported = time.monotonic()
     values = parallel(lambda row: _hash(files, names[row]), new)
-    for done, (row, value) in enumerate(zip(new, values, strict=True), 1):
+    end = f"of {len(new):,} files read, to know them again"
+    read = told(values, lambda done: f"{files.path.name}: {done:,} {end}", report)
+    for row, value in zip(new, read, strict=True):
         known[names[row]] = found[row], value
-        if report and time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
-            report(f"{files.path.name}: {done:,} of {len(new):,} files read, to know them again")
-            reported = time.monotonic()
     if sum(found[row].size for row in new) >= WORTH_KEEPING:
         _keep(place, known)
     return [known[name][1] for name in names]

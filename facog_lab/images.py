@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from facog_lab.config import digest
-from facog_lab.contents import SECONDS_BETWEEN_REPORTS, Report, hashes, parallel
+from facog_lab.contents import Report, hashes, parallel, told
 from facog_lab.files import Files
 from facog_lab.layout import Layout, recognised
 from facog_lab.listing import DataError, examples
@@ -76,12 +75,10 @@ class ImageFiles:
     def decode(self, rows: Sequence[int], report: Report | None = None) -> Tensor:
         """Some images, with a line of progress now and then."""
         images = torch.empty((len(rows), *self.shape[1:]), dtype=torch.uint8)
-        reported = time.monotonic()
-        for i, image in enumerate(parallel(self._one, rows)):
+        name, end = self.files.path.name, f"of {len(rows):,} images decoded"
+        decoded = told(parallel(self._one, rows), lambda done: f"{name}: {done:,} {end}", report)
+        for i, image in enumerate(decoded):
             images[i] = image
-            if report and time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
-                report(f"{self.files.path.name}: {i + 1:,} of {len(rows):,} images decoded")
-                reported = time.monotonic()
         return images
 
     def content(self, report: Report | None = None) -> str:
@@ -109,7 +106,12 @@ class Source:
     headers: Headers | None = None  # of files whose headers were read
 
 
-def class_source(files: Files, side: int | None = None, channels: int | None = None) -> Source:
+def class_source(
+    files: Files,
+    side: int | None = None,
+    channels: int | None = None,
+    report: Report | None = None,
+) -> Source:
     """Any folder or zip of class folders.
 
     Args:
@@ -117,12 +119,13 @@ def class_source(files: Files, side: int | None = None, channels: int | None = N
         side: of the images in pixels; None: their own if all are square and of one size from 8 to
             512, else 64.
         channels: None: 1 if all images are grey, else 3.
+        report: takes a line of progress now and then.
     """
     layout = recognised(files)
     train, test, headers = layout.train, layout.test, None
     halves = [[name for names in half.values() for name in names] for half in (train, test)]
     if side is None or channels is None:
-        headers = survey(files, halves[0] + halves[1])
+        headers = survey(files, halves[0] + halves[1], report)
         channels = channels or headers.channels
         sides = {length for size in headers.sizes for length in size}
         own = sides.pop() if len(sides) == 1 else 0
@@ -184,8 +187,8 @@ class Headers(NamedTuple):
         return 1 if self.kinds[GREY] == len(self.sizes) else 3
 
 
-def survey(files: Files, names: Sequence[str]) -> Headers:
-    """Reads the headers of images.
+def survey(files: Files, names: Sequence[str], report: Report | None = None) -> Headers:
+    """Reads the headers of images, with a line of progress now and then.
 
     Raises:
         DataError: if some have none, naming the first, and how many there are.
@@ -199,7 +202,9 @@ def survey(files: Files, names: Sequence[str]) -> Headers:
             return str(error)  # the error itself would keep all that led to it in memory
 
     found, broken, first = [], [], ""
-    for name, read in zip(names, parallel(header, names), strict=True):
+    end = f"of {len(names):,} images looked at"
+    headers = told(parallel(header, names), lambda n: f"{files.path.name}: {n:,} {end}", report)
+    for name, read in zip(names, headers, strict=True):
         if isinstance(read, str):
             first = first or read
             broken.append(name)

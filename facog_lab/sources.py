@@ -68,7 +68,7 @@ def read(config: DataConfig, report: Report) -> Source:
     """The data set that a config names, whole."""
     family = config.dataset.split(":")[0]
     if family == "folder":
-        return class_source(open_files(_folder_path(config)), config.image_size)
+        return class_source(open_files(_folder_path(config)), config.image_size, report=report)
     if family == "imagenet_lt":
         return imagenet_lt(config)
     if family == "digits":

@@ -13,7 +13,7 @@ import torchvision
 from PIL import Image
 from torchvision.transforms import v2
 
-from facog_lab import files, images, layout, listing
+from facog_lab import contents, files, images, layout, listing
 from facog_lab.files import open_files
 from facog_lab.images import ImageFiles, channel_statistics, class_source, survey
 from facog_lab.listing import DataError
@@ -338,11 +338,15 @@ def test_content_is_of_names_sizes_and_shape(tree, tmp_path):
     assert ImageFiles(source, names, 8, 3).content() != content
 
 
-def test_progress_is_told(tree, monkeypatch):
-    monkeypatch.setattr(images, "SECONDS_BETWEEN_REPORTS", 0)
+def test_progress_is_told(tree, monkeypatch, outputs):
+    monkeypatch.setattr(contents, "SECONDS_BETWEEN_REPORTS", 0)
     lines = []
-    class_source(open_files(tree)).images.decode(range(8), lines.append)
+    source = class_source(open_files(tree), report=lines.append)
+    assert lines[-1] == "tree: 12 of 12 images looked at"
+    source.images.decode(range(8), lines.append)
     assert lines[-1] == "tree: 8 of 8 images decoded"
+    source.images.content(lines.append)
+    assert lines[-1] == "tree: 8 of 8 files read, to know them again"
 
 
 def test_statistics_are_those_of_the_floats(tree):
