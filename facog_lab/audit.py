@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,17 +90,20 @@ class Audit:
     def as_dict(self) -> dict[str, Any]:
         """The same for machines, as JSON values; of long lists the first ten names."""
 
-        def few(names: Sequence[Any]) -> dict[str, Any]:
-            return {"count": len(names), "first": list(names[:10])}
+        def few(names: Sequence[str]) -> dict[str, Any]:
+            return {"count": len(names), "first": [shown(name) for name in names[:10]]}
 
         return {
-            "layout": self.layout.words,
-            "test_from": self.layout.test_from,
+            "layout": shown(self.layout.words),
+            "test_from": shown(self.layout.test_from),
             "classes": {name: list(pair) for name, pair in self.counts.items()},
             "images": self.images,
             "links": few(self.layout.links),
             "not_used": {reason: few(names) for reason, names in self.layout.unused.items()},
-            "copies": {where: few(pairs) for where, pairs in self.copies.items()},
+            "copies": {
+                where: few([" = ".join(pair) for pair in pairs])
+                for where, pairs in self.copies.items()
+            },
             "alarms": list(self.alarms),
         }
 
@@ -193,7 +197,7 @@ def _headers(source: Source, images: ImageFiles) -> str:
     used = f"used at {images.side}×{images.side}, {'grey' if images.channels == 1 else 'RGB'}"
     if source.headers is None:
         return used
-    least, *_, most = sorted(source.headers.sizes * 2, key=lambda size: size[0] * size[1])
+    least, most = (of(source.headers.sizes, key=math.prod) for of in (min, max))
     sizes = f"{least[0]}×{least[1]}"
     if least != most:
         sizes += f" to {most[0]}×{most[1]}"

@@ -17,7 +17,7 @@ WORDS = {word: role for role, words in ROLES.items() for word in words}
 
 
 @dataclass
-class Folder:
+class Branch:
     """A folder of the data set.
 
     Attributes:
@@ -28,11 +28,11 @@ class Folder:
     """
 
     path: str
-    folders: dict[str, Folder] = field(default_factory=dict)
+    folders: dict[str, Branch] = field(default_factory=dict)
     images: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
 
-    def inner(self) -> list[Folder]:
+    def inner(self) -> list[Branch]:
         """This folder and all below it."""
         found = [self]
         for folder in found:
@@ -48,14 +48,14 @@ class Folder:
         return any(folder.deep() for folder in self.folders.values())
 
 
-def tree(listing: Listing) -> Folder:
+def tree(listing: Listing) -> Branch:
     """The outermost folder, with all that is listed in it."""
-    folders = {"": Folder("")}
+    folders = {"": Branch("")}
     for name in listing.names:  # sorted, so a folder comes before what is in it
         above, slash, own = name.rstrip("/").rpartition("/")
         parent = folders[above + slash]
         if name.endswith("/"):
-            folders[name] = parent.folders[own] = Folder(name)
+            folders[name] = parent.folders[own] = Branch(name)
         elif suffix(own) in SUFFIXES:
             parent.images.append(name)
         else:
@@ -69,12 +69,12 @@ def role_of(name: str) -> str | None:
     return WORDS.get(plain) or WORDS.get(re.sub(r"(set|data|images)$", "", plain))
 
 
-def roles_in(folder: Folder) -> set[str]:
+def roles_in(folder: Branch) -> set[str]:
     """What the folders in a folder are for."""
     return {role for name in folder.folders if (role := role_of(name))}
 
 
-def disguised(folder: Folder) -> list[str] | None:
+def disguised(folder: Branch) -> list[str] | None:
     """Names that differ in nothing but the words for halves, as cats_train and cats_test."""
     halves: dict[str, dict[str, str]] = {}
     word = re.compile(rf"(?<![^\W\d_])({'|'.join(WORDS)})(?![^\W\d_])")
@@ -84,7 +84,7 @@ def disguised(folder: Folder) -> list[str] | None:
     return next((list(names.values()) for names in halves.values() if len(names) > 1), None)
 
 
-def unwrapped(folder: Folder, own_name: str) -> Folder:
+def unwrapped(folder: Branch, own_name: str) -> Branch:
     """The folder that holds the halves or the classes, below those that hold one folder alone."""
     while len(folder.folders) == 1:
         ((name, only),) = folder.folders.items()
@@ -96,7 +96,7 @@ def unwrapped(folder: Folder, own_name: str) -> Folder:
     return folder
 
 
-def innermost(half: Folder) -> Folder:
+def innermost(half: Branch) -> Branch:
     """What holds a half's classes: archives often have it twice, as train/train/<class>."""
     while len(half.folders) == 1:
         (only,) = half.folders.values()

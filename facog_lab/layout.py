@@ -15,7 +15,7 @@ from facog_lab import draws
 from facog_lab.files import Files, Zip
 from facog_lab.folders import (
     ROLES,
-    Folder,
+    Branch,
     disguised,
     innermost,
     role_of,
@@ -75,7 +75,7 @@ def recognised(files: Files) -> Layout:
     listing = files.listing()
     outermost = tree(listing)
     base = unwrapped(outermost, files.path.stem if isinstance(files, Zip) else files.path.name)
-    halves: dict[str, list[Folder]] = {role: [] for role in ROLES}
+    halves: dict[str, list[Branch]] = {role: [] for role in ROLES}
     rest = []
     for name, folder in base.folders.items():
         halves[role].append(folder) if (role := role_of(name)) else rest.append(folder)
@@ -97,7 +97,7 @@ def recognised(files: Files) -> Layout:
     return found
 
 
-def _check_halves(files: Files, halves: Mapping[str, list[Folder]], rest: list[Folder]) -> None:
+def _check_halves(files: Files, halves: Mapping[str, list[Branch]], rest: list[Branch]) -> None:
     """Raises DataError where folders with the names of halves can be understood in several ways."""
     named = [folder for half in halves.values() for folder in half]
     for half in (halves["train"], halves["test"], halves["val"] * (not halves["test"])):
@@ -128,7 +128,7 @@ def _check_halves(files: Files, halves: Mapping[str, list[Folder]], rest: list[F
         )
 
 
-def _check_no_halves(files: Files, base: Folder) -> None:
+def _check_no_halves(files: Files, base: Branch) -> None:
     """Raises DataError where classes look like halves of a data set after all."""
     if names := disguised(base):
         raise DataError(
@@ -145,7 +145,7 @@ def _check_no_halves(files: Files, base: Folder) -> None:
             )
 
 
-def _split(files: Files, halves: Mapping[str, list[Folder]]) -> Layout:
+def _split(files: Files, halves: Mapping[str, list[Branch]]) -> Layout:
     """Training and test images of folders whose names tell which is which."""
     source = innermost(halves["train"][0])
     train = _classes(files, source)
@@ -192,7 +192,7 @@ def _other_classes(
     )
 
 
-def _classes(files: Files, folder: Folder) -> ClassFiles:
+def _classes(files: Files, folder: Branch) -> ClassFiles:
     """The images of each folder in a folder.
 
     Raises:
@@ -265,7 +265,7 @@ def _hold_out(files: Files, classes: ClassFiles) -> tuple[ClassFiles, ClassFiles
     return train, test
 
 
-def _above(outer: Folder, holder: Folder) -> list[str]:
+def _above(outer: Branch, holder: Branch) -> list[str]:
     """Images that lie between a folder and, in it, the one that holds the classes."""
     return [
         image
@@ -280,9 +280,9 @@ def _add(unused: dict[str, list[str]], reason: str, names: Iterable[str]) -> Non
         unused[reason] = unused.get(reason, []) + names
 
 
-def _counted(folder: Folder) -> str:
+def _counted(folder: Branch) -> str:
     return f"{folder.path} ({len(folder.deep()):,} images)"
 
 
-def _paths(folders: Iterable[Folder]) -> str:
+def _paths(folders: Iterable[Branch]) -> str:
     return " and ".join(folder.path for folder in folders)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from facog_lab.files import regular
 from facog_lab.layout import ClassFiles, Layout
 from facog_lab.listing import DataError, examples
+
+ASTRAY = (
+    0.2  # of the training images: where more have another label than their folder, it is no class
+)
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V", bound=Hashable)
 
 
 class Half(NamedTuple):
@@ -70,7 +77,8 @@ def _text(path: Path) -> str:
 def read_pair(train_list: Path, test_list: Path) -> Pair:
     """Two lists as a data set.
 
-    A class is named by its folder, or by the lists' number where folders are not the classes.
+    A class is named by the folder of most of its images, or by the lists' number where folders are
+    not the classes.
 
     Raises:
         DataError: for a list that cannot be read, classes that only one of the lists has, and
@@ -89,15 +97,17 @@ def read_pair(train_list: Path, test_list: Path) -> Pair:
             f"same is true of {len(untested):,} of {len(numbers):,} labels), so that nothing "
             "could be said of that class. Add test images, or take it out of the other list."
         )
-    folders = [PurePosixPath(name).parent.name for name in train.names]
-    by_label = dict(zip(train.labels, folders, strict=True))
-    class_names = tuple(by_label[number] for number in numbers)
-    notes = []
-    if len(set(class_names)) < len(numbers):  # the folders are not the classes
-        class_names = tuple(map(str, numbers))
+    folder_of = _usual(zip(train.labels, _folders(train), strict=True))
+    class_names, notes = tuple(folder_of[number] for number in numbers), []
+    label_of = _usual(zip(_folders(train), train.labels, strict=True))
+    astray = _astray(train, label_of)
+    if len(set(class_names)) < len(numbers) or len(astray) > ASTRAY * len(train.names):
+        class_names = tuple(map(str, numbers))  # the folders are not the classes
     else:
-        notes += _astray(train, folders)
-        _check_alike(train_list, test_list, {f: n for n, f in by_label.items()}, test)
+        _check_alike(train_list, test_list, label_of, test)
+        if astray := astray + _astray(test, label_of):
+            what = "images have another label than most in their folder"
+            notes.append(f"{len(astray):,} {what}: {examples(astray)}")
     place = {number: label for label, number in enumerate(numbers)}
     if numbers != list(place.values()):
         notes.append(
@@ -114,27 +124,32 @@ def read_pair(train_list: Path, test_list: Path) -> Pair:
     return Pair(class_names, train, test, layout)
 
 
-def _astray(half: Half, folders: Sequence[str]) -> list[str]:
-    """What to say of images in a folder most of whose images have another label."""
-    counts = Counter(zip(folders, half.labels, strict=True))
-    usual = {folder: label for (folder, label), _ in reversed(counts.most_common())}
-    astray = [
-        name
-        for name, folder, label in zip(half.names, folders, half.labels, strict=True)
-        if usual[folder] != label
-    ]
-    text = f"{len(astray):,} images have another label than most in their folder: "
-    return [text + examples(astray)] if astray else []
+def _folders(half: Half) -> list[str]:
+    return [PurePosixPath(name).parent.name for name in half.names]
 
 
-def _check_alike(train_list: Path, test_list: Path, numbers: dict[str, int], test: Half) -> None:
-    for name, label in zip(test.names, test.labels, strict=True):
-        folder = PurePosixPath(name).parent.name
-        if numbers.get(folder, label) != label:
+def _usual(pairs: Iterable[tuple[K, V]]) -> dict[K, V]:
+    """The value that each key has most often; among equals the one that comes first."""
+    found: dict[K, V] = {}
+    for (key, value), _ in Counter(pairs).most_common():
+        found.setdefault(key, value)
+    return found
+
+
+def _astray(half: Half, label_of: dict[str, int]) -> list[str]:
+    """Images with another label than their folder has."""
+    rows = zip(half.names, _folders(half), half.labels, strict=True)
+    return [name for name, folder, label in rows if label_of.get(folder, label) != label]
+
+
+def _check_alike(train_list: Path, test_list: Path, label_of: dict[str, int], test: Half) -> None:
+    """Raises DataError where most test images of a folder have another label than in training."""
+    for folder, label in _usual(zip(_folders(test), test.labels, strict=True)).items():
+        if label_of.get(folder, label) != label:
             raise DataError(
-                f"{test_list}: {name!r} has label {label}, but in {train_list.name} images of the "
-                f"folder {folder!r} have label {numbers[folder]}. The two lists must number the "
-                "classes alike."
+                f"{test_list}: images of the folder {folder!r} have label {label}, but in "
+                f"{train_list.name} they have label {label_of[folder]}. The two lists must number "
+                "the classes alike."
             )
 
 

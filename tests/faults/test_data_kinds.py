@@ -1057,9 +1057,7 @@ def _(root):
     return lists(root, labels={"cat": 3, "dog": 10})
 
 
-@kind(
-    "lists that number differently", refused="'test/cat/0.png' has label 1, but in .*have label 0"
-)
+@kind("lists that number differently", refused="folder 'cat' have label 1, but in .* have label 0")
 def _(root):
     halves(root)
     swap = {"0": "1", "1": "0"}
@@ -1079,6 +1077,18 @@ def _(root):
     halves(root)
     return lists(root, lambda half, lines: lines if half == "test" else
                  [line.replace("cat/2.png 0", "cat/2.png 1") for line in lines])  # fmt: skip
+
+
+@kind("folders that are not the classes", loads={"0": [5, 2], "1": [5, 2]})
+def _(root):
+    classes(root / "train", 5, ("camera a", "camera b"))
+    classes(root / "test", 2, ("camera a", "camera b"))
+    numbers = {"train": "0001111100", "test": "1001"}
+    return lists(
+        root,
+        lambda half, lines: [line + n for line, n in zip(lines, numbers[half], strict=True)],
+        {"camera a": "", "camera b": ""},
+    )
 
 
 @kind("an image in both lists", "⚠ .*1 image.s. for training and for testing", loads={
