@@ -107,7 +107,7 @@ def hashes(files: Files, names: Sequence[str], report: Report | None = None) -> 
         if name not in known or known[name][0] != stamp
     ]
     values = parallel(lambda row: _hash(files, names[row]), new)
-    end = f"of {len(new):,} files read, to know them again"
+    end = f"of {len(new):,} files read for their hashes"
     read = told(values, lambda done: f"{files.path.name}: {done:,} {end}", report)
     for row, value in zip(new, read, strict=True):
         known[names[row]] = found[row], value

@@ -29,7 +29,7 @@ HELD_OUT = 0.2  # of each class, where there is no folder of test images
 
 NO_IMAGES = "of no format that is read; save pictures as JPEG or PNG"
 LOOSE = "beside the class folders, so that nothing says what is shown"
-UNLABELLED = "no class folders in it, so that nothing says what is shown"
+UNLABELLED = "no folders of classes in it, so that nothing says what is shown"
 SPARE = "another folder has the test images"
 ELSEWHERE = "not named as a folder for training or testing"
 
@@ -156,11 +156,13 @@ def _split(files: Files, halves: Mapping[str, list[Branch]]) -> Layout:
         inner = innermost(half)
         if chosen:
             _add(unused, SPARE, [_counted(half)])
-        elif inner.is_sorted():
+        elif not inner.is_sorted() or (
+            len(inner.folders) == 1 and not inner.folders.keys() & train
+        ):
+            _add(unused, UNLABELLED, [_counted(half)])  # or all in test/images/
+        else:
             chosen = inner
             _add(unused, LOOSE, _above(half, inner))
-        else:
-            _add(unused, UNLABELLED, [_counted(half)])
     words = f"{source.path}<class>/*"
     if chosen is None:
         why = "no test folder has class folders" if unused else "there is no test folder"

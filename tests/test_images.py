@@ -346,7 +346,7 @@ def test_progress_is_told(tree, monkeypatch, outputs):
     source.images.decode(range(8), lines.append)
     assert lines[-1] == "tree: 8 of 8 images decoded"
     source.images.content(lines.append)
-    assert lines[-1] == "tree: 8 of 8 files read, to know them again"
+    assert lines[-1] == "tree: 8 of 8 files read for their hashes"
 
 
 def test_statistics_are_those_of_the_floats(tree):

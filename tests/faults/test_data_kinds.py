@@ -337,7 +337,7 @@ def _(root):
         halves(root / name, names=("good",))
 
 
-@kind("test images without labels", "not used  test/ .4 images.: no class folders in it",
+@kind("test images without labels", "not used  test/ .4 images.: no folders of classes in it",
       "held out, as no test folder has class folders", loads=HELD_OUT)  # fmt: skip
 def _(root):
     classes(root / "train")
@@ -348,6 +348,14 @@ def _(root):
 def _(root):
     halves(root, "train", "val")
     images(root / "test", 4)
+
+
+@kind("test images in a folder named images", "not used  test/ .4 images., val/ .3", loads=HELD_OUT)
+def _(root):
+    classes(root / "train")
+    for half, number in (("test", 4), ("val", 3)):
+        images(root / half / "images", number)
+        (root / half / "annotations.txt").write_text("0.png cat\n")
 
 
 @kind("an empty test folder", refused="test/: a test folder without images. Add")
