@@ -1,32 +1,27 @@
 """Makes and describes a long-tailed data set: which images of a source are kept, and their record.
 
-`load` is the way in. Reading the sources is in `sources` (each known data set), `images` (decoding
-files) and `files` (folders, zips, lists).
+`load` is the way in. Reading the sources is in `sources` (each known data set), `layout` and
+`lists` (one's own), `images` (decoding files) and `files` (folders, zips); `audit` looks at what
+was found.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
-from facog_lab import draws, sources
+from facog_lab import audit, draws, sources
+from facog_lab.audit import Audit
 from facog_lab.config import Config, unknown
-from facog_lab.files import DataError
-from facog_lab.images import (
-    ImageFiles,
-    Images,
-    Report,
-    channel_statistics,
-    check_copies,
-    chosen,
-)
+from facog_lab.contents import Report
+from facog_lab.images import ImageFiles, Images, channel_statistics, chosen
+from facog_lab.listing import DataError
+from facog_lab.long_tail import Profile, long_tail_counts
 from facog_lab.sources import find_data, project_root
 
 __all__ = [
@@ -35,16 +30,14 @@ __all__ = [
     "ImageFiles",
     "LongTailed",
     "find_data",
+    "fingerprint",
     "load",
     "long_tail_counts",
     "project_root",
 ]
 
 DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "imagenet_lt", "folder:PATH")
-GAMO_COUNTS = (4000, 2000, 1000, 750, 500, 350, 200, 100, 60, 40)
 FILE_SETTINGS = ("image_size", "image_root", "train_list", "test_list")
-
-Profile = Literal["exponential", "gamo", "as_found"]
 
 
 class DataConfig(Config):
@@ -120,6 +113,7 @@ class LongTailed:
         std: likewise, above 0.
         split_hash: SHA-256 of index and labels as little-endian int64.
         fingerprint: of the split and all images and test labels; what a run's key is made of.
+        audit: what was found in one's own data; None for published sets.
     """
 
     name: str
@@ -135,6 +129,7 @@ class LongTailed:
     std: tuple[float, ...]
     split_hash: str
     fingerprint: str
+    audit: Audit | None = None
 
     @property
     def num_classes(self) -> int:
@@ -187,9 +182,9 @@ def load(config: DataConfig, *, report: Report | None = None) -> LongTailed:
     rng = draws.generator("cpu", "split", name, config.split_seed)
     index = _draw(_by_class(source.labels, len(counts)), counts, rng)
     labels = source.labels[index]
-    if config.dataset.startswith("folder:"):  # published sets stay as they were published
-        kept = source.images.take(index)
-        check_copies(kept, labels, source.test_images, source.class_names)  # type: ignore[arg-type]
+    published = not config.dataset.startswith("folder:")
+    if found := audit.look(name, source, index, published, report):
+        report(str(found))
     images, test_images = chosen(source, index, report)
     mean, std = channel_statistics(images)
     split_hash = _sha256(index, labels)
@@ -206,72 +201,26 @@ def load(config: DataConfig, *, report: Report | None = None) -> LongTailed:
         mean=mean,
         std=std,
         split_hash=split_hash,
-        fingerprint=_sha256(split_hash, images, test_images, source.test_labels),
+        fingerprint=_sha256(split_hash, images, test_images, source.test_labels, report=report),
+        audit=found,
     )
 
 
-def long_tail_counts(
-    profile: Profile,
-    available: Sequence[int],
-    imbalance_ratio: float,
-    class_names: Sequence[str] | None = None,
-) -> list[int]:
-    """How many images of each class a long-tailed subset has.
+def fingerprint(config: DataConfig, report: Report | None = None) -> str:
+    """SHA-256 of all that a data set holds: images, labels, names of classes.
 
-    exponential [LDAM-DRW]: n_i = int(N_max · (1/ratio)^(i/(C-1))), N_max the largest class found,
-    i the class's rank by images found: the order of labels where all classes are equal, as in
-    CIFAR. gamo [GAMO]: 4,000 to 40, in the order of labels. as_found: all.
+    Unlike `LongTailed.fingerprint`, whatever subset is kept of it, and without decoding files.
 
     Args:
-        profile: its name.
-        available: images found of each class, in the order of labels.
-        imbalance_ratio: of exponential, at least 1.
-        class_names: for the errors.
+        config: its settings; profile, ratio and split seed play no part.
+        report: takes a line of progress now and then.
 
     Raises:
-        DataError: naming a class with fewer images than the profile asks, or none.
+        DataError: for data that are missing or damaged.
     """
-    names = class_names or [f"class {label}" for label in range(len(available))]
-    empty = [name for name, count in zip(names, available, strict=True) if count == 0]
-    if empty:
-        raise DataError(f"Class {empty[0]!r} has no training images. Add some, or leave it out.")
-    if profile == "as_found":
-        return list(available)
-    if profile == "gamo":
-        if len(available) != len(GAMO_COUNTS):
-            raise DataError(
-                f"profile = 'gamo' is made for ten classes, and there are {len(available)}: use "
-                "'exponential' or 'as_found'."
-            )
-        counts, remedy = list(GAMO_COUNTS), "use profile = 'exponential'"
-    else:
-        counts, remedy = _exponential(available, imbalance_ratio)
-    for name, wanted, found in zip(names, counts, available, strict=True):
-        if not 1 <= wanted <= found:
-            ratio = f" at imbalance_ratio {imbalance_ratio:g}" * (profile == "exponential")
-            raise DataError(
-                f"Class {name!r} has {found:,} training images, and profile {profile!r}{ratio} "
-                f"asks for {wanted:,}: {remedy}."
-            )
-    return counts
-
-
-def _exponential(available: Sequence[int], ratio: float) -> tuple[list[int], str]:
-    """The counts, and what to do if they cannot be had."""
-    largest, last = max(available), max(1, len(available) - 1)
-    ranked = sorted(range(len(available)), key=lambda label: -available[label])
-    counts = [0] * len(available)
-    needed = 1.0  # ratios above this ask of no class more than it has
-    for rank, label in enumerate(ranked):
-        counts[label] = int(largest * (1 / ratio) ** (rank / last))
-        if rank > 0:
-            needed = max(needed, (largest / (available[label] + 1)) ** (last / rank))
-    if counts[ranked[-1]] < 1:
-        return counts, f"take an imbalance_ratio below {largest:,}, or profile = 'as_found'"
-    if needed < min(10_000, largest) - 1:
-        least = math.floor(needed) + 1
-        return counts, f"take an imbalance_ratio of at least {least:,}, or profile = 'as_found'"
-    return counts, "use profile = 'as_found'"
+    source = sources.read(config, report or (lambda line: None))
+    parts = [source.images, source.labels, source.test_images, source.test_labels]
+    return _sha256(*source.class_names, *parts, report=report)
 
 
 def _protocols(dataset: str, test_labels: Tensor, split_seed: int) -> dict[str, Tensor]:
@@ -301,7 +250,7 @@ def _draw(places: Sequence[Tensor], counts: Sequence[int], rng: torch.Generator)
     return torch.cat(kept).sort()[0]
 
 
-def _sha256(*parts: str | Images) -> str:
+def _sha256(*parts: str | Images, report: Report | None = None) -> str:
     """Of texts, the little-endian bytes of tensors, and the content of image files."""
     total = hashlib.sha256()
     for part in parts:
@@ -309,5 +258,5 @@ def _sha256(*parts: str | Images) -> str:
             array = part.contiguous().numpy()
             total.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
         else:
-            total.update((part if isinstance(part, str) else part.content()).encode())
+            total.update((part if isinstance(part, str) else part.content(report)).encode())
     return total.hexdigest()

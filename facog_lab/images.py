@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
 import math
-import os
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from facog_lab.config import digest
-from facog_lab.files import DataError, Files, class_folders
+from facog_lab.contents import Report, hashes, parallel, told
+from facog_lab.files import Files
+from facog_lab.layout import Layout, recognised
+from facog_lab.listing import DataError, examples
 
 MAX_PIXELS = 50_000_000  # of one image, and of all that are decoded at a time: some 400 MB
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # no format that runs programs
 GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"}
+
+GREY = "grey"
 
 DECODE_AT_MOST = 2**30  # bytes of decoded images in memory; more stay in their files
 # The statistics of images that stay in their files: those of ImageNet.
@@ -32,13 +33,6 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 # What PIL takes at a time: above 32 MiB, glibc gives it back to the system as soon as it is free.
 Image.core.set_block_size(64 * 2**20)
-
-CHUNK = 8  # images a thread decodes at a time: small ones cost less than handing them out
-SECONDS_BETWEEN_REPORTS = 3.0
-
-Report = Callable[[str], None]
-A = TypeVar("A")
-T = TypeVar("T")
 
 
 class ImageFiles:
@@ -81,30 +75,15 @@ class ImageFiles:
     def decode(self, rows: Sequence[int], report: Report | None = None) -> Tensor:
         """Some images, with a line of progress now and then."""
         images = torch.empty((len(rows), *self.shape[1:]), dtype=torch.uint8)
-        reported = time.monotonic()
-        for i, image in enumerate(parallel(self._one, rows)):
+        name, end = self.files.path.name, f"of {len(rows):,} images decoded"
+        decoded = told(parallel(self._one, rows), lambda done: f"{name}: {done:,} {end}", report)
+        for i, image in enumerate(decoded):
             images[i] = image
-            if report and time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
-                report(f"{self.files.path.name}: {i + 1:,} of {len(rows):,} images decoded")
-                reported = time.monotonic()
         return images
 
-    def content(self) -> str:
-        """A hash of what can be known without reading the files: names, sizes, shape.
-
-        Raises:
-            DataError: naming a file that is missing.
-        """
-        return digest(self.names, list(parallel(self._size, self.names)), self.shape)
-
-    def _size(self, name: str) -> int:
-        try:
-            return self.files.size(name)
-        except OSError as error:
-            raise DataError(
-                f"{self.files.path / name}: listed, but missing ({error.strerror}). Add the file, "
-                "or give the folder that holds all of them."
-            ) from error
+    def content(self, report: Report | None = None) -> str:
+        """A hash of names, of what the files hold, and of the shape; see `contents.hashes`."""
+        return digest(self.names, hashes(self.files, self.names, report), self.shape)
 
     def _one(self, row: int) -> Tensor:
         with opened(self.files, self.names[row]) as image:
@@ -123,23 +102,32 @@ class Source:
     labels: Tensor  # (N,) int64
     test_images: Images  # (M, C, H, W) uint8
     test_labels: Tensor  # (M,) int64
+    layout: Layout | None = None  # of files; None for published data sets
+    headers: Headers | None = None  # of files whose headers were read
 
 
-def class_source(files: Files, side: int | None = None, channels: int | None = None) -> Source:
+def class_source(
+    files: Files,
+    side: int | None = None,
+    channels: int | None = None,
+    report: Report | None = None,
+) -> Source:
     """Any folder or zip of class folders.
 
     Args:
-        files: see `files.class_folders`, also for what it raises.
+        files: see `layout.recognised`, also for what it raises.
         side: of the images in pixels; None: their own if all are square and of one size from 8 to
             512, else 64.
         channels: None: 1 if all images are grey, else 3.
+        report: takes a line of progress now and then.
     """
-    train, test = class_folders(files)
+    layout = recognised(files)
+    train, test, headers = layout.train, layout.test, None
     halves = [[name for names in half.values() for name in names] for half in (train, test)]
     if side is None or channels is None:
-        found, sizes = survey(files, halves[0] + halves[1])
-        channels = channels or found
-        sides = {length for size in sizes for length in size}
+        headers = survey(files, halves[0] + halves[1], report)
+        channels = channels or headers.channels
+        sides = {length for size in headers.sizes for length in size}
         own = sides.pop() if len(sides) == 1 else 0
         side = side or (own if 8 <= own <= 512 else 64)
     images, test_images = (ImageFiles(files, names, side, channels) for names in halves)
@@ -147,7 +135,7 @@ def class_source(files: Files, side: int | None = None, channels: int | None = N
         torch.arange(len(half)).repeat_interleave(torch.tensor([len(n) for n in half.values()]))
         for half in (train, test)
     )
-    return Source(tuple(train), images, labels, test_images, test_labels)
+    return Source(tuple(train), images, labels, test_images, test_labels, layout, headers)
 
 
 def chosen(source: Source, index: Tensor, report: Report) -> tuple[Images, Images]:
@@ -182,19 +170,66 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
     return tuple(means), tuple(stds)
 
 
-def survey(files: Files, names: Sequence[str]) -> tuple[int, set[tuple[int, int]]]:
+class Headers(NamedTuple):
     """What the headers of images say.
 
-    Returns:
-        1 if all are grey, else 3; and the (width, height) that occur.
+    Attributes:
+        sizes: (width, height) of each.
+        kinds: how many are grey, and how many are otherwise not plain.
     """
 
-    def header(name: str) -> tuple[bool, tuple[int, int]]:
-        with opened(files, name) as image:
-            return image.mode in GREY_MODES, image.size
+    sizes: list[tuple[int, int]]
+    kinds: Counter[str]
 
-    greys, sizes = zip(*parallel(header, names), strict=True)
-    return 1 if all(greys) else 3, set(sizes)
+    @property
+    def channels(self) -> int:
+        """1 if all are grey, else 3."""
+        return 1 if self.kinds[GREY] == len(self.sizes) else 3
+
+
+def survey(files: Files, names: Sequence[str], report: Report | None = None) -> Headers:
+    """Reads the headers of images, with a line of progress now and then.
+
+    Raises:
+        DataError: if some have none, naming the first, and how many there are.
+    """
+
+    def header(name: str) -> tuple[tuple[int, int], list[str]] | str:
+        try:
+            with opened(files, name) as image:
+                return image.size, list(_kinds(image))
+        except DataError as error:
+            return str(error)  # the error itself would keep all that led to it in memory
+
+    found, broken, first = [], [], ""
+    end = f"of {len(names):,} images looked at"
+    headers = told(parallel(header, names), lambda n: f"{files.path.name}: {n:,} {end}", report)
+    for name, read in zip(names, headers, strict=True):
+        if isinstance(read, str):
+            first = first or read
+            broken.append(name)
+        else:
+            found.append(read)
+    if others := broken[1:]:
+        first += f" {len(others):,} more cannot be decoded either: {examples(others)}."
+    if broken:
+        raise DataError(first)
+    return Headers([size for size, _ in found], Counter(kind for _, k in found for kind in k))
+
+
+def _kinds(image: Image.Image) -> Iterator[str]:
+    if image.mode in GREY_MODES:
+        yield GREY
+    if image.mode.startswith("I"):
+        yield "of 16 bits (the upper 8 are used)"
+    if "A" in image.getbands() or "transparency" in image.info:
+        yield "with transparency (which is dropped)"
+    if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+        yield f"{image.mode} (turned into RGB)"
+    if image.format in ("GIF", "PNG", "WEBP", "TIFF"):  # a photograph's second one is its preview
+        with contextlib.suppress(Exception):  # what comes after the first is not needed
+            if getattr(image, "is_animated", False):
+                yield "of several pictures (the first is used)"
 
 
 @contextlib.contextmanager
@@ -212,8 +247,10 @@ def opened(files: Files, name: str) -> Iterator[Image.Image]:
             with _room.taken(number), contextlib.closing(image):  # which frees its pixels
                 yield image
     except Exception as error:  # PIL's decoders raise whatever a broken file makes them fall over
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "it does not begin as an image does" if unknown else error
         raise DataError(
-            f"{files.path / name}: cannot be decoded ({error}). Replace the file or delete it; "
+            f"{files.path / name}: cannot be decoded ({reason}). Replace the file or delete it; "
             f"known formats: {', '.join(FORMATS)}."
         ) from error
 
@@ -261,56 +298,3 @@ class _Room:
 
 
 _room = _Room()
-
-
-def check_copies(
-    images: ImageFiles, labels: Tensor, test_images: ImageFiles, class_names: Sequence[str]
-) -> None:
-    """Looks for files of the same content where they would spoil a result.
-
-    Args:
-        images: (N,) for training.
-        labels: (N,) int64.
-        test_images: (M,) for testing.
-        class_names: by label.
-
-    Raises:
-        DataError: if a file is in two classes, or both in training and test; naming two files.
-    """
-    files, names = images.files, images.names + test_images.names
-    sizes: dict[int, list[int]] = {}
-    for row, size in enumerate(parallel(images._size, names)):
-        sizes.setdefault(size, []).append(row)
-    alike = sorted(row for rows in sizes.values() if len(rows) > 1 for row in rows)
-
-    def content(row: int) -> bytes:
-        with files.open(names[row]) as file:
-            return hashlib.blake2b(file.read(), digest_size=16).digest()
-
-    first: dict[bytes, int] = {}
-    twice: dict[str, list[tuple[int, int]]] = {}
-    for row, found in zip(alike, parallel(content, alike), strict=True):
-        before = first.setdefault(found, row)
-        if row >= len(images) > before:
-            twice.setdefault("for training and for testing", []).append((before, row))
-        elif row < len(images) and labels[row] != labels[before]:
-            classes = " and ".join(repr(class_names[int(labels[r])]) for r in (before, row))
-            twice.setdefault(f"in the classes {classes}", []).append((before, row))
-    for where, pairs in twice.items():
-        one, other = (names[row] for row in pairs[0])
-        raise DataError(
-            f"{files.path}: {len(pairs)} image(s) {where}, for instance {one} and {other}, which "
-            "are the same file. Delete one of each two."
-        )
-
-
-def parallel(function: Callable[[A], T], items: Sequence[A]) -> Iterator[T]:
-    """The function of every item, in order, computed by threads."""
-    chunks = [items[i : i + CHUNK] for i in range(0, len(items), CHUNK)]
-    for results in _pool().map(lambda chunk: [function(item) for item in chunk], chunks):
-        yield from results
-
-
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(16, os.cpu_count() or 1), "facog-images")

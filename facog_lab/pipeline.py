@@ -57,6 +57,8 @@ def phase1(
         "class_counts": long_tailed.class_counts.tolist(),
         "parameters": models.parameter_count(loop.model),
     }
+    if long_tailed.audit:
+        record["audit"] = long_tailed.audit.as_dict()
     elsewhere = functools.partial(launch.started, settings, device, devices)
     run, label = run_of(settings, "phase1"), f"Phase 1, {long_tailed.name}"
     return Training(loop, run, label, record, elsewhere if devices > 1 else None)

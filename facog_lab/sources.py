@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import math
 import os
 import struct
 import zlib
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,14 +17,12 @@ import torch
 from torch import Tensor
 
 from facog_lab import draws
+from facog_lab.contents import Report
 from facog_lab.disk import project_root
-from facog_lab.files import (
-    DataError,
-    Folder,
-    open_files,
-    read_list,
-)
-from facog_lab.images import ImageFiles, Report, Source, class_source
+from facog_lab.files import Folder, open_files
+from facog_lab.images import ImageFiles, Source, class_source
+from facog_lab.listing import DataError
+from facog_lab.lists import read_pair
 
 if TYPE_CHECKING:
     from facog_lab.datasets import DataConfig
@@ -69,7 +68,7 @@ def read(config: DataConfig, report: Report) -> Source:
     """The data set that a config names, whole."""
     family = config.dataset.split(":")[0]
     if family == "folder":
-        return class_source(open_files(_folder_path(config)), config.image_size)
+        return class_source(open_files(_folder_path(config)), config.image_size, report=report)
     if family == "imagenet_lt":
         return imagenet_lt(config)
     if family == "digits":
@@ -208,7 +207,7 @@ def cifar(name: str, report: Report) -> Source:
                 f"{path}: {found[0]} classes and {found[1]:,} test images, not the {num_classes} "
                 f"and 10,000 of {name}. Delete it and run again."
             )
-        return source
+        return dataclasses.replace(source, layout=None)  # published: nothing to say of it
     try:
         train, test = (_of_torchvision(name)(path.parent, train=train) for train in (True, False))
     except RuntimeError as error:
@@ -249,12 +248,8 @@ def digits_split(labels: Tensor) -> tuple[Tensor, Tensor]:
 def imagenet_lt(config: DataConfig) -> Source:
     """Images named by two lists, those of ImageNet-LT (OLTR) unless the config gives others.
 
-    The lists' labels, whatever numbers they are, become 0 to C - 1 in their order; a class is named
-    by its folder, or by the list's number where folders are not the classes.
-
     Raises:
-        DataError: for a root or list that is missing, a malformed line, or a label of the test
-            list that the training list does not have.
+        DataError: for a root that is missing, and see `lists.read_pair`.
     """
     root = user_path(config.image_root) if config.image_root else find_data("imagenet_lt")
     if root is None or not root.is_dir():
@@ -263,26 +258,13 @@ def imagenet_lt(config: DataConfig) -> Source:
             f"imagenet_lt: {where}. ImageNet is not downloaded: set image_root to the folder that "
             "holds its train/ and val/."
         )
-    train_list = _list_path(root, "train", config.train_list)
-    test_list = _list_path(root, "test", config.test_list)
-    names, labels = read_list(train_list)
-    test_names, test_labels = read_list(test_list)
-    known = {label: place for place, label in enumerate(sorted(set(labels)))}
-    if foreign := set(test_labels) - known.keys():
-        raise DataError(
-            f"{test_list}: label {max(foreign)}, but {train_list.name} has no image of that label. "
-            "The two lists must belong together."
-        )
-    folders = {
-        label: PurePosixPath(name).parent.name for name, label in zip(names, labels, strict=True)
-    }
-    class_names = tuple(folders[label] for label in known)
-    if len(set(class_names)) < len(known):  # the folders are not the classes
-        class_names = tuple(map(str, known))
-    labels, test_labels = ([known[label] for label in half] for half in (labels, test_labels))
-    side = config.image_size or 256
-    images, test_images = (ImageFiles(Folder(root), n, side, 3) for n in (names, test_names))
-    return Source(class_names, images, torch.tensor(labels), test_images, torch.tensor(test_labels))
+    pair = read_pair(
+        _list_path(root, "train", config.train_list), _list_path(root, "test", config.test_list)
+    )
+    files, side = Folder(root), config.image_size or 256
+    images, test_images = (ImageFiles(files, half.names, side, 3) for half in pair[1:3])
+    labels, test_labels = (torch.tensor(half.labels) for half in pair[1:3])
+    return Source(pair.class_names, images, labels, test_images, test_labels, pair.layout)
 
 
 def _list_path(root: Path, half: str, given: str | None) -> Path:

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import json
 import struct
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from facog_lab.config import ConfigError
 from facog_lab.datasets import DataConfig, DataError, LongTailed, load, long_tail_counts
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+GOLDEN = SHARED.with_name("golden")
 FASHION_PACKAGE = Path("/usr/share/datasets/fashion-mnist")
 GAMO = [4000, 2000, 1000, 750, 500, 350, 200, 100, 60, 40]
 C10_100 = [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
@@ -115,6 +117,42 @@ def test_the_counts_of_single_classes():
     assert long_tail_counts("as_found", [3, 9, 1], 100) == [3, 9, 1]
 
 
+@pytest.mark.parametrize(
+    ("classes", "each", "ratio", "last"),
+    [(2, 49, 49, 1), (10, 49, 49, 1), (3, 147, 49, 3), (10, 98, 49, 2), (2, 21, 2.1, 10),
+     (2, 9999, 9999, 1), (2, 500, 100, 5), (4, 1000, 1000, 1), (4, 999, 1000, 0)],
+)  # fmt: skip
+def test_a_count_that_is_a_whole_number_is_not_truncated_below_it(classes, each, ratio, last):
+    """int(49 · (1/49)) is 0, since 1/49 is a hair below what it stands for."""
+    if last == 0:
+        with pytest.raises(DataError, match="asks for 0: take an imbalance_ratio of at most 999, "):
+            long_tail_counts("exponential", [each] * classes, ratio)
+        return
+    counts = long_tail_counts("exponential", [each] * classes, ratio)
+    assert counts[-1] == last
+    by_float = [int(each * (1 / ratio) ** (i / (classes - 1))) for i in range(classes)]
+    assert all(0 <= ours - theirs <= 1 for ours, theirs in zip(counts, by_float, strict=True))
+
+
+def test_exact_counts_are_powers_of_whole_numbers():
+    """Cubes: every class's count is whole, and no rounding may take one from it."""
+    for base in range(2, 22):
+        counts = long_tail_counts("exponential", [base**3] * 4, base**3)
+        assert counts == [base**3, base**2, base, 1]
+
+
+@needs(GOLDEN)
+def test_the_published_counts():
+    cases = json.loads((GOLDEN / "long_tail_counts.json").read_text())["cases"]
+    cases = [case for case in cases if case["settings"].get("type") == "exp"]
+    assert len(cases) >= 10
+    for case in cases:
+        given = case["settings"]
+        available = [given["largest"]] * given["classes"]
+        ours = long_tail_counts("exponential", available, given["ratio"])
+        assert ours == case["expected"]["counts"], case["id"]
+
+
 def test_unequal_classes_are_ranked_by_what_they_have():
     counts = long_tail_counts("exponential", [40, 100, 70, 100], 8)
     assert counts == [12, 100, 25, 50]  # 100, 50, 25, 12.5 in the order 1, 3, 2, 0
@@ -125,7 +163,7 @@ def test_unequal_classes_are_ranked_by_what_they_have():
     [
         ("exponential", [100, 9], 10, r"'b' has 9 .*imbalance_ratio 10 asks for 10: .*at least 11"),
         ("exponential", [100, 9], 11, None),
-        ("exponential", [9, 9, 9], 20, r"'c' has 9 .* asks for 0: .*below 9"),
+        ("exponential", [9, 9, 9], 20, r"'c' has 9 .* asks for 0: .*of at most 9"),
         ("exponential", [5, 0, 5], 1, "'b' has no training images"),
         ("as_found", [5, 5, 0], 1, "'c' has no training images"),
         ("gamo", [6000] * 3, 1, "ten classes, and there are 3"),

@@ -16,6 +16,7 @@ CONDA_NAMES = {"torch": "pytorch"}  # where conda-forge has another name than Py
 CORE_NEEDS = {"torch", "torchvision", "numpy", "pydantic", "safetensors", "filelock"}
 CORE = {
     *("config", "draws", "datasets", "sources", "files", "images", "augment", "autoaugment"),
+    *("audit", "contents", "folders", "layout", "listing", "lists", "long_tail"),
     *(
         "models",
         "losses",

@@ -13,9 +13,11 @@ import torchvision
 from PIL import Image
 from torchvision.transforms import v2
 
-from facog_lab import files, images
-from facog_lab.files import DataError, class_folders, open_files, read_list
+from facog_lab import contents, files, images, layout, listing
+from facog_lab.files import open_files
 from facog_lab.images import ImageFiles, channel_statistics, class_source, survey
+from facog_lab.listing import DataError
+from facog_lab.lists import read_list
 
 
 def picture(seed, size=(8, 8), mode="RGB"):
@@ -39,6 +41,11 @@ def zipped(root, path, prefix=""):
         for file in root.rglob("*"):
             archive.write(file, prefix + file.relative_to(root).as_posix())
     return path
+
+
+def class_folders(files):
+    found = layout.recognised(files)
+    return found.train, found.test
 
 
 def one(folder, name="a.png", side=8, channels=3):
@@ -165,9 +172,9 @@ def test_bombs_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "MAX_DIRECTORY_BYTES", 52)
     with pytest.raises(DataError, match="table of contents has 53 bytes, more than 52"):
         open_files(bomb(zipfile.ZIP_STORED, 1))
-    monkeypatch.setattr(files, "MAX_FILES", 0)
+    monkeypatch.setattr(listing, "MAX_FILES", 0)
     with pytest.raises(DataError, match="more than 0 files"):
-        open_files(tmp_path).names()
+        open_files(tmp_path).listing()
 
 
 def test_a_zip_that_lies_about_a_size_unpacks_no_more_than_it_says(tmp_path):
@@ -218,7 +225,8 @@ def test_grey_of_8_bits_1_bit_and_16_bits(tmp_path):
         assert grey.shape == (1, 8, 8), name
         assert np.array_equal(grey[0].numpy(), expected), name
         assert torch.equal(one(tmp_path / "in", name), grey.expand(3, 8, 8)), name
-        assert survey(open_files(tmp_path / "in"), [name]) == (1, {(8, 8)}), name
+        found = survey(open_files(tmp_path / "in"), [name])
+        assert (found.channels, found.sizes) == (1, [(8, 8)]), name
 
 
 @pytest.mark.filterwarnings("error")
@@ -236,7 +244,7 @@ def test_colours_with_transparency_and_palettes(tmp_path):
     ):
         save(tmp_path / "in", image, name, **options)
         assert torch.equal(one(tmp_path / "in", name), expected), name
-        assert survey(open_files(tmp_path / "in"), [name])[0] == 3, name
+        assert survey(open_files(tmp_path / "in"), [name]).channels == 3, name
 
 
 def test_32_bit_pixels_have_no_known_range(tmp_path):
@@ -330,11 +338,15 @@ def test_content_is_of_names_sizes_and_shape(tree, tmp_path):
     assert ImageFiles(source, names, 8, 3).content() != content
 
 
-def test_progress_is_told(tree, monkeypatch):
-    monkeypatch.setattr(images, "SECONDS_BETWEEN_REPORTS", 0)
+def test_progress_is_told(tree, monkeypatch, outputs):
+    monkeypatch.setattr(contents, "SECONDS_BETWEEN_REPORTS", 0)
     lines = []
-    class_source(open_files(tree)).images.decode(range(8), lines.append)
+    source = class_source(open_files(tree), report=lines.append)
+    assert lines[-1] == "tree: 12 of 12 images looked at"
+    source.images.decode(range(8), lines.append)
     assert lines[-1] == "tree: 8 of 8 images decoded"
+    source.images.content(lines.append)
+    assert lines[-1] == "tree: 8 of 8 files read for their hashes"
 
 
 def test_statistics_are_those_of_the_floats(tree):

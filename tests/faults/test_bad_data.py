@@ -10,7 +10,7 @@ import tiny
 import torch
 from PIL import Image
 
-from facog_lab import files, images, parameters, phase2, pipeline, presets, sources, store
+from facog_lab import files, images, listing, parameters, phase2, pipeline, presets, sources, store
 from facog_lab.config import ConfigError
 from facog_lab.datasets import DataConfig, load
 from facog_lab.dictionary import FeatureDictionary
@@ -359,7 +359,9 @@ def test_every_way_in_is_named_by_the_notebooks_parameter(tmp_path, outputs):
 
 
 def test_the_limits_are_what_the_table_says():
-    assert (files.MAX_FILES, files.MAX_FILE_BYTES, files.MAX_COMPRESSION) == (3_000_000, 2**26, 200)
+    assert (listing.MAX_FILES, files.MAX_FILE_BYTES) == (3_000_000, 2**26)
+    assert (files.MAX_COMPRESSION, files.MAX_OWN_BYTES) == (200, 2**30)
+    assert (listing.MAX_FOLDERS, listing.MAX_DEPTH, listing.MAX_WAYS) == (300_000, 64, 16)
     assert (files.MAX_DIRECTORY_BYTES, images.MAX_PIXELS) == (24 * 2**20, 50_000_000)
     assert phase2.Phase2Config is Phase2Config
     assert issubclass(store.DamagedError, store.StoreError)

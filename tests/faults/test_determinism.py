@@ -13,7 +13,7 @@ import torch
 from conftest import ROOT
 from test_bad_data import as_folder, asked, tree
 
-from facog_lab import images, phase1, store
+from facog_lab import contents, images, phase1, store
 from facog_lab.datasets import load
 from facog_lab.phase1 import Phase1Config
 
@@ -80,7 +80,7 @@ def test_views_and_batches_do_not_depend_on_how_many_threads_decode(workers, tmp
         patch.setattr(images, "parallel", map)
         alone = taken()
     with ThreadPoolExecutor(workers) as pool:
-        monkeypatch.setattr(images, "_pool", lambda: pool)
+        monkeypatch.setattr(contents, "_pool", lambda: pool)
         together = taken()
     assert all(torch.equal(a, b) for a, b in zip(alone[0], together[0], strict=True))
     assert all(torch.equal(alone[1][name], together[1][name]) for name in alone[1])
