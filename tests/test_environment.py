@@ -42,6 +42,7 @@ CORE = {
         "prefetch",
         "controls",
         "steering",
+        "verify",
     ),
     *("rebalanced_losses", "contrastive_rivals", "objectives", "rebalancing", "rivals"),
     *("smote", "adversarial", "borrowing", "makers"),
