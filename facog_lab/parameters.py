@@ -19,7 +19,7 @@ Names say where a value belongs:
     phase1_epochs, dictionary_views     to that stage: a field of its config
     any other                           to the notebook's main stage, or to its `extra` config
 
-None means "as the preset says".
+None, or the text "None", means "as the preset says"; settings show what that is, see `in_use`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from IPython import get_ipython
 from pydantic import Field, field_validator
 
-from facog_lab import presets
+from facog_lab import in_use, presets
 from facog_lab.config import Config, ConfigError, Device, unknown
 from facog_lab.datasets import DataConfig
 from facog_lab.dictionary import DictionaryConfig
@@ -78,9 +78,9 @@ class Common(Config):
         return device
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Settings(presets.Experiment):
-    """An experiment, with what a notebook needs to know besides.
+    """An experiment, with what a notebook needs to know besides; it shows what is in use.
 
     Attributes:
         preset: its name.
@@ -90,6 +90,8 @@ class Settings(presets.Experiment):
         protocol: the test protocol.
         live: whether there are controls that answer to a hand, see progress.is_live.
         extra: the notebook's own settings, if `check` was given a config for them.
+        main: the stage that the notebook is about.
+        given: by stage ("" for all, "extra"), the fields that parameters have set.
     """
 
     preset: str
@@ -99,6 +101,14 @@ class Settings(presets.Experiment):
     protocol: str
     live: Live
     extra: Any = None
+    main: Stage = "phase2"
+    given: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False)
+
+    def __repr__(self) -> str:
+        return in_use.text(self)
+
+    def _repr_html_(self) -> str:
+        return in_use.table(self)
 
 
 def guard() -> None:
@@ -143,9 +153,9 @@ def check(
     given = {name: namespace[name] for name in defaults if name in namespace}
     settings = from_values(given, main, extra)
     for name, value in given.items():
-        if value is not None or defaults[name] is not None:
-            stage, field = _places(main, extra)[name]
-            namespace[name] = getattr(getattr(settings, stage) if stage else settings, field)
+        stage, place = _places(main, extra)[name]
+        made = getattr(getattr(settings, stage) if stage else settings, place)
+        namespace[name] = None if _left(value) and _left(defaults[name]) else made
     if cells is not None:
         cells.armed = False
     return settings
@@ -157,7 +167,7 @@ def from_values(
     """Settings from parameters by name; see `check`."""
     places = _places(main, extra)
     problems = [unknown(name, places) for name in values if name not in places]
-    given = {k: v for k, v in values.items() if k in places and v is not None}
+    given = {k: v for k, v in values.items() if k in places and not _left(v)}
     configs: dict[str, type[Config]] = {"": Common, **STAGES}
     if extra is not None:
         configs["extra"] = extra
@@ -181,7 +191,13 @@ def from_values(
         experiment = presets.experiment(common.preset, **stages, seed=common.seed)
     except ConfigError as error:
         raise ParameterError(str(error)) from None
-    return Settings(**vars(experiment), **dict(common), extra=made.get("extra"))
+    about: dict[str, Any] = {**vars(experiment), **dict(common), "extra": made.get("extra")}
+    return Settings(**about, main=main, given=fields)
+
+
+def _left(value: Any) -> bool:
+    """Whether a parameter is left to the preset; the text comes from shells and sweeps."""
+    return str(value) == "None"
 
 
 def _renamed(error: ConfigError, names: Mapping[str, str]) -> list[str]:
