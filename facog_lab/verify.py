@@ -1,4 +1,4 @@
-"""Whether a run that was taken again came out as it was recorded: weights, history, metrics."""
+"""Whether a replayed run came out as it was recorded: weights, history, metrics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMED = 5  # differences of a kind that are named; of more, the number is said
 
 
 def differences(saved: Saved, loop: Phase2) -> list[str]:
-    """What of a saved phase 2 is not what a loop has that took its steps again.
+    """What of a saved phase 2 differs from a loop that replayed its steps.
 
     Args:
         saved: the run.
