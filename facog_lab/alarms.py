@@ -87,11 +87,11 @@ def underfit(classifier: nn.Module, dictionary: FeatureDictionary) -> list[str]:
         return []
     chance = 1 / dictionary.num_classes
     return [
-        f"Phase 1 is underfit: on its own training images it recalls {found.acsa:.0%} of a class "
-        f"on average (ACSA; guessing gives {chance:.0%}), and a network that has learned them "
-        f"more than {UNDERFIT:.0%}. Train it for more epochs, with a higher learning rate, or on "
-        "more images. Until then its features are nearly those of an untrained network, and what "
-        "phase 2 makes of them says nothing about FACoG."
+        f"Phase 1 is underfit: of its own training images it recognises {found.acsa:.0%}, as a "
+        f"mean over classes (ACSA; guessing gives {chance:.0%}). A network that has learned them "
+        f"is above {UNDERFIT:.0%}. Train it for more epochs, with a higher learning rate, or on "
+        "more images. Until then its features are close to those of an untrained network, and "
+        "what phase 2 makes of them says nothing about FACoG."
     ]
 
 

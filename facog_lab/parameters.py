@@ -27,23 +27,21 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from IPython import get_ipython
 from pydantic import Field, field_validator
 
-from facog_lab import in_use, presets
+from facog_lab import presets
 from facog_lab.config import Config, ConfigError, Device, unknown
 from facog_lab.datasets import DataConfig
 from facog_lab.dictionary import DictionaryConfig
+from facog_lab.in_use import Settings, Stage
 from facog_lab.literals import assigned
 from facog_lab.phase1 import Phase1Config
 from facog_lab.phase2 import Phase2Config
 from facog_lab.progress import Live
-
-Stage = Literal["data", "phase1", "dictionary", "phase2"]
 
 STAGES: dict[str, type[Config]] = {
     "data": DataConfig,
@@ -76,39 +74,6 @@ class Common(Config):
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError("PyTorch sees no GPU; use 'auto' or 'cpu'.")
         return device
-
-
-@dataclass(frozen=True, repr=False)
-class Settings(presets.Experiment):
-    """An experiment, with what a notebook needs to know besides; it shows what is in use.
-
-    Attributes:
-        preset: its name.
-        seed: of every stage that has none of its own.
-        device: where to train.
-        devices: on how many of this machine at once.
-        protocol: the test protocol.
-        live: whether there are controls that answer to a hand, see progress.is_live.
-        extra: the notebook's own settings, if `check` was given a config for them.
-        main: the stage that the notebook is about.
-        given: by stage ("" for all, "extra"), the fields that parameters have set.
-    """
-
-    preset: str
-    seed: int
-    device: Device
-    devices: int
-    protocol: str
-    live: Live
-    extra: Any = None
-    main: Stage = "phase2"
-    given: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False)
-
-    def __repr__(self) -> str:
-        return in_use.text(self)
-
-    def _repr_html_(self) -> str:
-        return in_use.table(self)
 
 
 def guard() -> None:
@@ -192,7 +157,8 @@ def from_values(
     except ConfigError as error:
         raise ParameterError(str(error)) from None
     about: dict[str, Any] = {**vars(experiment), **dict(common), "extra": made.get("extra")}
-    return Settings(**about, main=main, given=fields)
+    left = {places[name] for name in values if _left(values[name])}
+    return Settings(**about, main=main, given=fields, left=left)
 
 
 def _left(value: Any) -> bool:

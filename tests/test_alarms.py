@@ -123,7 +123,7 @@ class TestUnderfit:
         made = told((96, 4), (96, 0))
         assert on_training_images(Says(2), made).acsa == 0.5
         (alarm,) = underfit(Says(2), made)
-        assert alarm.startswith("Phase 1 is underfit: on its own training images it recalls 50%")
+        assert alarm.startswith("Phase 1 is underfit: of its own training images it recognises 50%")
         assert "guessing gives 50%" in alarm
         for remedy in ("more epochs", "higher learning rate", "more images", "nothing about FACoG"):
             assert remedy in alarm

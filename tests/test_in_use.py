@@ -39,7 +39,10 @@ def test_every_field_of_every_stage_is_there_once_with_its_value():
 @pytest.mark.parametrize(
     ("values", "field", "expected"),
     [
-        ({"batch_size": None}, ("phase 2", "batch_size"), ("128", "default")),
+        ({}, ("phase 2", "batch_size"), ("128", "default")),
+        ({"batch_size": None}, ("phase 2", "batch_size"), ("128", "usual")),
+        ({"batch_size": "None"}, ("phase 2", "batch_size"), ("128", "usual")),
+        ({"image_size": None}, ("data", "image_size"), ("None", "default")),
         ({"batch_size": 128}, ("phase 2", "batch_size"), ("128", "here")),
         ({"epochs": None}, ("phase 2", "epochs"), ("200", "usual")),
         ({"epochs": "None"}, ("phase 2", "epochs"), ("200", "usual")),

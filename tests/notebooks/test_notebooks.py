@@ -152,7 +152,7 @@ class TestExecuted:
         )  # fmt: skip
         assert run.returncode == 0, run.stderr[-3000:]
         (alarm,) = report.found_alarms(nbformat.read(out, as_version=4))
-        assert re.match(r"Phase 1 is underfit: .* \d+% of a class .*guessing gives 10%", alarm)
+        assert re.match(r"Phase 1 is underfit: .* \d+%, as a mean .*guessing gives 10%", alarm)
 
     def test_a_class_has_one_colour_in_every_figure(self, executed):
         """Ten classes, ten colours; the maps of 04 use them by class."""
