@@ -105,6 +105,9 @@ def make_views(
         x = resized_crop(images, where, size).div_(white)
     else:
         x = fit(images, size)
+        shared = x.untyped_storage().data_ptr() == images.untyped_storage().data_ptr()
+        if shared and not do.padding and (do.flip or do.autoaugment):  # which write in place
+            x = x.clone()
     if do.padding:
         x = random_crop(x, draw("crop", 2), do.padding)
     if do.flip:
@@ -166,10 +169,7 @@ def boxes(u: Tensor, side: int, area: tuple[float, float]) -> Tensor:
     """RandomResizedCrop's boxes: the first of ten tries that fits, else the whole image.
 
     In float64, so that all devices round to the same box. u (B, 22) gives the area and the ratio
-    of each try, then top and left.
-
-    Returns:
-        (B, 4) int64: top, left, height, width, in pixels.
+    of each try, then top and left. The result is (B, 4) int64: top, left, height, width, in pixels.
     """
     tries = u[:, : 2 * TRIES].double().view(-1, TRIES, 2)
     pixels = side**2 * (area[0] + (area[1] - area[0]) * tries[..., 0])
@@ -271,10 +271,8 @@ def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
 def holes(u: Tensor, side: int, hole: int) -> Tensor:
     """Cutout's holes (DeVries and Taylor 2017): squares around any pixel, cut off at the border.
 
-    The centre's row and column come from u (B, 2); the square starts hole // 2 before them.
-
-    Returns:
-        (B, 1, side, side) bool, True in the hole.
+    The centre's row and column come from u (B, 2); the square starts hole // 2 before them. The
+    result is (B, 1, side, side) bool, True in the hole.
     """
     away = torch.arange(side, device=u.device) - ((u * side).long() - hole // 2)[..., None]
     rows, columns = ((away >= 0) & (away < hole)).unbind(1)  # (B, side)

@@ -26,7 +26,7 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from plotly.offline import get_plotlyjs
 
-from facog_lab import execution
+from facog_lab import execution, report
 from facog_lab.disk import outputs_root, project_root
 
 NOTEBOOKS = "0[0-6]_*.ipynb"
@@ -48,6 +48,7 @@ body {{ font: 18px/1.5 system-ui, sans-serif; max-width: 44rem; margin: auto; pa
 ol {{ list-style: none; padding: 0; }}
 li {{ margin-bottom: 1rem; }}
 p {{ margin: 0.2rem 0; }}
+[role=note] {{ border-left: 4px solid #e76300; padding-left: 0.6rem; }}
 </style>
 <h1>FACoG Lab</h1>
 <p>Long-tailed recognition with generated features, step by step, on the digits of scikit-learn.
@@ -69,6 +70,7 @@ class Done:
         question: the question that it begins with, in markdown.
         seconds: what it took.
         error: in which cell it failed, and how; empty if it did not.
+        alarms: what it called out.
     """
 
     path: Path
@@ -76,6 +78,7 @@ class Done:
     question: str
     seconds: float
     error: str
+    alarms: tuple[str, ...] = ()
 
 
 def main() -> int:
@@ -114,7 +117,9 @@ def execute(notebook: Path, folder: Path) -> Done:
     title, _, text = first.partition("\n")
     paragraph = text.strip().partition("\n")[0].removeprefix("**Question.**")
     question = paragraph[: paragraph.rfind("?") + 1].strip()
-    return Done(copy, title.lstrip("# "), question, time.monotonic() - started, error)
+    alarms = report.found_alarms(nbformat.read(copy, as_version=4)) if copy.exists() else []
+    seconds = time.monotonic() - started
+    return Done(copy, title.lstrip("# "), question, seconds, error, tuple(alarms))
 
 
 def write_page(done: Done) -> Path:
@@ -177,7 +182,9 @@ def index_page(done: list[Done]) -> str:
     items = [
         f'<li><a href="demo/{html.escape(notebook.path.stem)}.html">{html.escape(notebook.title)}'
         f"</a> <small>{notebook.seconds:.0f} s</small>"
-        f"{html.escape(notebook.error) or to_html(notebook.question)}</li>"
+        f"{html.escape(notebook.error) or to_html(notebook.question)}"
+        + "".join(f'<p role="note">⚠ {html.escape(alarm)}</p>' for alarm in notebook.alarms)
+        + "</li>"
         for notebook in done
     ]
     return INDEX.format(items="\n".join(items))

@@ -34,10 +34,11 @@ def generator(device: torch.device | str, *keys: int | str) -> torch.Generator:
 def seeded(*keys: int | str) -> Iterator[None]:
     """PyTorch's global CPU generator seeded by these keys inside the block, untouched after it.
 
-    For initialising modules, which draw from the global generator only.
+    For initialising modules, which draw from the global generator only, and on the CPU. Those of
+    other devices are not touched at all: `torch.manual_seed` would seed them, too.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(*keys))
+        torch.default_generator.manual_seed(derive(*keys))
         yield
 
 

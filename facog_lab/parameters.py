@@ -19,7 +19,7 @@ Names say where a value belongs:
     phase1_epochs, dictionary_views     to that stage: a field of its config
     any other                           to the notebook's main stage, or to its `extra` config
 
-None means "as the preset says".
+None, or the text "None", means "as the preset says"; settings show what that is, see `in_use`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -38,12 +37,11 @@ from facog_lab import presets
 from facog_lab.config import Config, ConfigError, Device, unknown
 from facog_lab.datasets import DataConfig
 from facog_lab.dictionary import DictionaryConfig
+from facog_lab.in_use import Settings, Stage
 from facog_lab.literals import assigned
 from facog_lab.phase1 import Phase1Config
 from facog_lab.phase2 import Phase2Config
 from facog_lab.progress import Live
-
-Stage = Literal["data", "phase1", "dictionary", "phase2"]
 
 STAGES: dict[str, type[Config]] = {
     "data": DataConfig,
@@ -76,29 +74,6 @@ class Common(Config):
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError("PyTorch sees no GPU; use 'auto' or 'cpu'.")
         return device
-
-
-@dataclass(frozen=True)
-class Settings(presets.Experiment):
-    """An experiment, with what a notebook needs to know besides.
-
-    Attributes:
-        preset: its name.
-        seed: of every stage that has none of its own.
-        device: where to train.
-        devices: on how many of this machine at once.
-        protocol: the test protocol.
-        live: whether there are controls that answer to a hand, see progress.is_live.
-        extra: the notebook's own settings, if `check` was given a config for them.
-    """
-
-    preset: str
-    seed: int
-    device: Device
-    devices: int
-    protocol: str
-    live: Live
-    extra: Any = None
 
 
 def guard() -> None:
@@ -143,9 +118,9 @@ def check(
     given = {name: namespace[name] for name in defaults if name in namespace}
     settings = from_values(given, main, extra)
     for name, value in given.items():
-        if value is not None or defaults[name] is not None:
-            stage, field = _places(main, extra)[name]
-            namespace[name] = getattr(getattr(settings, stage) if stage else settings, field)
+        stage, place = _places(main, extra)[name]
+        made = getattr(getattr(settings, stage) if stage else settings, place)
+        namespace[name] = None if _left(value) and _left(defaults[name]) else made
     if cells is not None:
         cells.armed = False
     return settings
@@ -157,7 +132,7 @@ def from_values(
     """Settings from parameters by name; see `check`."""
     places = _places(main, extra)
     problems = [unknown(name, places) for name in values if name not in places]
-    given = {k: v for k, v in values.items() if k in places and v is not None}
+    given = {k: v for k, v in values.items() if k in places and not _left(v)}
     configs: dict[str, type[Config]] = {"": Common, **STAGES}
     if extra is not None:
         configs["extra"] = extra
@@ -181,7 +156,14 @@ def from_values(
         experiment = presets.experiment(common.preset, **stages, seed=common.seed)
     except ConfigError as error:
         raise ParameterError(str(error)) from None
-    return Settings(**vars(experiment), **dict(common), extra=made.get("extra"))
+    about: dict[str, Any] = {**vars(experiment), **dict(common), "extra": made.get("extra")}
+    left = {places[name] for name in values if _left(values[name])}
+    return Settings(**about, main=main, given=fields, left=left)
+
+
+def _left(value: Any) -> bool:
+    """Whether a parameter is left to the preset; the text comes from shells and sweeps."""
+    return str(value) == "None"
 
 
 def _renamed(error: ConfigError, names: Mapping[str, str]) -> list[str]:

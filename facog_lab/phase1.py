@@ -9,10 +9,7 @@ import math
 from typing import Literal
 
 import torch
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from facog_lab import draws, models, packing, processes, store
@@ -27,15 +24,9 @@ from facog_lab.rebalanced_losses import LossConfig
 from facog_lab.rewind import Rewind, bad_figures, bad_gradients
 
 Recipe = Literal[
-    "clean",
-    "crop",
-    "crop_flip",
-    "standard",
-    "autoaugment_cutout",
-    "imagenet",
-    "imagenet_autoaugment",
-]
-
+    "clean", "crop", "crop_flip", "standard",
+    "autoaugment_cutout", "imagenet", "imagenet_autoaugment",
+]  # fmt: skip
 
 AHEAD = 8  # steps whose views a GPU makes at once
 PIXELS_AHEAD = 2**25  # but no more values than this for one view of each image
@@ -218,6 +209,7 @@ class Phase1:
         self._made: dict[tuple[int, int], Tensor] = {}  # views, by epoch and batch
         self.decoded = self._prefetch(data.images) if isinstance(data.images, ImageFiles) else None
         self.step = 0
+        self._cut: tuple[int, tuple[Tensor, ...]] = (-1, ())  # an epoch and its batches
         self.history: store.History = {"epochs": {}}
         self.rewind = Rewind(self)
         self._start_epoch()
@@ -267,8 +259,7 @@ class Phase1:
         return torch.stack([loss, *terms]).detach(), logits.detach()
 
     def _counted(self, measured: Tensor, labels: Tensor, logits: Tensor) -> Step:
-        """Adds up what a step gave."""
-        # Sums stay on the device until the epoch ends: reading one would wait for it.
+        """Adds up what a step gave, on the device while the epoch lasts: to read it is to wait."""
         self.sums += measured * len(labels)
         self.right.index_add_(0, labels, (logits.argmax(1) == labels).float())
         epoch, batch = divmod(self.step, self.steps_per_epoch)
@@ -304,22 +295,21 @@ class Phase1:
         """
         images = self.images[index] if images is None else images
         images = images.to(self.device, non_blocking=True)
-        return torch.stack(
-            [
-                make_views(
-                    images,
-                    recipe,
-                    seed=self.config.seed,
-                    epoch=epoch,
-                    index=index,
-                    view=view,
-                    size=self.config.crop_size or None,
-                    mean=self.data.mean,
-                    std=self.data.std,
-                )
-                for view, recipe in enumerate(self.objective.recipes)
-            ]
-        )
+        made = [
+            make_views(
+                images,
+                recipe,
+                seed=self.config.seed,
+                epoch=epoch,
+                index=index,
+                view=view,
+                size=self.config.crop_size or None,
+                mean=self.data.mean,
+                std=self.data.std,
+            )
+            for view, recipe in enumerate(self.objective.recipes)
+        ]
+        return torch.stack(made)
 
     def _views_of(self, batch: int, epoch: int) -> Tensor:
         if (epoch, batch) not in self._made:
@@ -348,12 +338,22 @@ class Phase1:
 
     def _start_epoch(self) -> None:
         self.objective.start_epoch()
-        self.batches = self._batches(self.step // self.steps_per_epoch)
         self.sums = torch.zeros(3, device=self.device)
         self.right = torch.zeros(self.data.num_classes, device=self.device)
 
+    @property
+    def epoch(self) -> int:
+        """That of the next step, from 0; the last one when all steps are taken."""
+        return min(self.step, self.total_steps - 1) // self.steps_per_epoch
+
+    @property
+    def batches(self) -> tuple[Tensor, ...]:
+        """The images of each batch of the present epoch, wherever the loop's state came from."""
+        if self._cut[0] != self.epoch:
+            self._cut = (self.epoch, self._batches(self.epoch))
+        return self._cut[1]
+
     def _batches(self, epoch: int) -> tuple[Tensor, ...]:
-        """The images of each batch of an epoch."""
         rng = draws.generator("cpu", self.config.seed, "order", epoch)
         order = torch.randperm(len(self.labels), generator=rng)
         return torch.tensor_split(order.to(self.device), self.steps_per_epoch)

@@ -124,18 +124,9 @@ def experiment(
     wanted = data or {}
     # Checked alone first, so that a wrong name of a data set is reported as that.
     dataset = DataConfig(**{k: v for k, v in wanted.items() if k == "dataset"}).dataset
-    family = dataset.split(":")[0]
-    name = resolved(preset, dataset)
-    if name not in STAGES:
-        raise ConfigError(unknown(preset, ("auto", *STAGES)).replace("setting", "preset"))
-    if family not in STAGES[name]:
-        raise ConfigError(
-            f"preset = {preset!r}: {family} has none of that name; set preset to 'paper'."
-        )
-    for_phase1, for_phase2 = STAGES[name][family]
-    usual = dict(DATA[family])
+    usual = decided(preset, dataset)
     if "imbalance_ratio" in wanted:
-        usual["profile"] = "exponential"
+        usual["data"]["profile"] = "exponential"
         if wanted.get("profile", "exponential") != "exponential":
             raise ConfigError(
                 f"imbalance_ratio = {wanted['imbalance_ratio']}: profile = {wanted['profile']!r} "
@@ -143,8 +134,34 @@ def experiment(
             )
     seeded: Settings = {"seed": seed}
     return Experiment(
-        data=DataConfig(**usual | wanted),
-        phase1=Phase1Config(**seeded | AUGMENTATION[family] | for_phase1 | (phase1 or {})),
-        dictionary=DictionaryConfig(**seeded | (dictionary or {})),
-        phase2=Phase2Config(**seeded | for_phase2 | (phase2 or {})),
+        data=DataConfig(**usual["data"] | wanted),
+        phase1=Phase1Config(**seeded | usual["phase1"] | (phase1 or {})),
+        dictionary=DictionaryConfig(**seeded | usual["dictionary"] | (dictionary or {})),
+        phase2=Phase2Config(**seeded | usual["phase2"] | (phase2 or {})),
     )
+
+
+def decided(preset: str, dataset: str) -> dict[str, Settings]:
+    """What a preset says for a data set, by stage; for the rest the configs' defaults hold.
+
+    Args:
+        preset: its name, or "auto".
+        dataset: as in DataConfig.
+
+    Raises:
+        ConfigError: for an unknown preset, or one that the data set does not have.
+    """
+    family, name = dataset.split(":")[0], resolved(preset, dataset)
+    if name not in STAGES:
+        raise ConfigError(unknown(preset, ("auto", *STAGES)).replace("setting", "preset"))
+    if family not in STAGES[name]:
+        raise ConfigError(
+            f"preset = {preset!r}: {family} has none of that name; set preset to 'paper'."
+        )
+    phase1, phase2 = STAGES[name][family]
+    return {
+        "data": dict(DATA[family]),
+        "phase1": AUGMENTATION[family] | phase1,
+        "dictionary": {},
+        "phase2": dict(phase2),
+    }

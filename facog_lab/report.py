@@ -1,16 +1,21 @@
-"""What a notebook reports: one line in it, and whoever executes it finds the figures by name.
+"""What a notebook reports: shown in it, and found by whoever executes it.
 
 report.scores(acsa=0.93, gm=0.92)
+report.alarms(["Phase 1 is underfit: ..."])
 """
 
 from __future__ import annotations
 
+import html
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from IPython.display import display
 
 MIME = "application/vnd.facog.scores+json"
+ALARMS = "application/vnd.facog.alarms+json"
+ALARM = "border-left:4px solid #e76300;padding:2px 10px;margin:6px 0;line-height:1.4"
 
 
 def scores(**values: float | str | None) -> None:
@@ -37,3 +42,22 @@ def found(notebook: Any) -> dict[str, Any]:
         for output in cell.get("outputs", []):
             reported |= output.get("data", {}).get(MIME, {})
     return reported
+
+
+def alarms(texts: Sequence[str]) -> None:
+    """Shows what is wrong, in words, where the demo's first page finds it; nothing if all is well.
+
+    Args:
+        texts: of `alarms`.
+    """
+    if texts:
+        marked = [f"⚠ {text}" for text in texts]
+        page = "".join(f'<p role="alert" style="{ALARM}">{html.escape(t)}</p>' for t in marked)
+        display({ALARMS: list(texts), "text/html": page, "text/plain": "\n".join(marked)}, raw=True)
+
+
+def found_alarms(notebook: Any) -> list[str]:
+    """All alarms of an executed notebook (nbformat's), each once."""
+    outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
+    texts = (text for output in outputs for text in output.get("data", {}).get(ALARMS, []))
+    return list(dict.fromkeys(map(str, texts)))

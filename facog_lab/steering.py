@@ -17,9 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from facog_lab import pipeline, resumable, store
+from facog_lab import pipeline, resumable, store, verify
 from facog_lab.config import ConfigError, Device, unknown
 from facog_lab.controls import Controls
 from facog_lab.datasets import DataConfig
@@ -177,15 +175,16 @@ def fork(
         steps: the table "steps" of its history.
         at: the last step that the branches share; it is reached again by a replay.
         branches: for each branch its changes of the controls of that step; none for {}.
-        length: steps of a branch; to the end of phase 2 when None.
+        length: steps of a branch, at least 1; to the end of phase 2 when None, or when there are
+            no more.
         device: where to train.
 
     Returns:
         For each branch its loop, whose history holds the shared steps, too.
 
     Raises:
-        ConfigError: if the step was not recorded or is the last, or a control does not exist or has
-            a bad value; before any step is taken.
+        ConfigError: if the step was not recorded or is the last, the length is below 1, or a
+            control does not exist or has a bad value; before any step is taken.
     """
     recorded, loop = len(steps["n_s"]), start(settings, device)
     last = min(recorded, loop.total_steps - 1)
@@ -193,6 +192,11 @@ def fork(
         raise ConfigError(
             f"at = {at}: {recorded} steps are recorded of {loop.total_steps}, so a fork can start "
             f"at 1 to {last}."
+        )
+    if length is not None and length < 1:
+        raise ConfigError(
+            f"length = {length}: a branch from step {at} takes 1 to {loop.total_steps - at} steps; "
+            "give such a number, or None to go to the end of phase 2."
         )
     if wrong := {k for changed in branches.values() for k in changed} - set(Controls.model_fields):
         raise ConfigError(unknown(min(wrong), Controls.model_fields))
@@ -226,8 +230,9 @@ def repeat(folder: Path | str, device: Device = "auto") -> Phase2:
         The loop, after the run's last step.
 
     Raises:
-        store.StoreError: if the folder holds no steered run, or the run came out otherwise; bytes
-            are the same on the same machine, versions and number of threads.
+        store.StoreError: if the folder holds no steered run, or the run came out otherwise, its
+            metrics included; bytes are the same on the same machine, versions and number of
+            threads.
     """
     folder = Path(folder).resolve()
     if not (folder / "manifest.json").is_file():
@@ -246,15 +251,11 @@ def repeat(folder: Path | str, device: Device = "auto") -> Phase2:
     with Progress(len(table["n_s"]), f"Replay of {folder.name}", unit="step") as progress:
         for _ in replay(loop, table, len(table["n_s"])):
             progress.update()
-    made = {name: tensor.cpu() for name, tensor in loop.state().items()}
-    differing = [
-        name for name in saved.tensors.keys() | made.keys()
-        if name not in made or not torch.equal(saved.tensors.get(name, torch.empty(0)), made[name])
-    ]  # fmt: skip
-    if differing or loop.history != saved.history:
+    if differing := verify.differences(saved, loop):
         raise store.StoreError(
-            f"{folder} came out otherwise: {min(differing, default='the history')} differs. It was "
-            f"made on {record['device']} with {record['environment']}; here: {store.environment()}."
+            f"{folder} came out otherwise. These differ from what was recorded: "
+            f"{'; '.join(differing)}. It was made on {record['device']} with "
+            f"{record['environment']}; here: {store.environment()}."
         )
     return loop
 

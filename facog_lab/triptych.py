@@ -100,8 +100,7 @@ def phase1_terms(loop: Phase1) -> Triptych:
     looked_at.model = copy.deepcopy(loop.model).train()
     looked_at.objective = copy.deepcopy(loop.objective)
     looked_at.network = Network(looked_at.model, looked_at.objective)
-    epoch = min(loop.step, loop.total_steps - 1) // loop.steps_per_epoch
-    index = loop.batches[0]
+    epoch, index = loop.epoch, loop.batches[0]
     _, terms, _ = looked_at.loss(looked_at.views(index, epoch), loop.labels[index], epoch)
     backbone, parts = looked_at.model.backbone, loop.objective.parts
     lambda_ce, lambda_sc = loop.objective.weights(epoch)

@@ -2,9 +2,13 @@ import math
 import re
 
 import pytest
+import tiny
 import torch
 
-from facog_lab.alarms import WINDOW, alarms, nearest_classes
+from facog_lab import dictionary as dictionaries
+from facog_lab.alarms import UNDERFIT, WINDOW, alarms, nearest_classes, on_training_images, underfit
+from facog_lab.dictionary import DictionaryConfig, FeatureDictionary
+from facog_lab.phase1 import Phase1, Phase1Config
 
 NOTHING = torch.tensor([], dtype=torch.int64)
 
@@ -76,3 +80,75 @@ def test_a_discriminator_that_wins_is_called_out_whatever_learns():
     assert "D always wins" in alarm
     won["score_real"] = won["score_generated"] = [None] * 60
     assert alarms(won, NOTHING, NOTHING) == []
+
+
+class Says(torch.nn.Module):
+    """A classifier of one-number features: the class that the number is."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.classes = torch.nn.Parameter(torch.arange(float(classes)))
+
+    def forward(self, features):
+        assert features.dtype == torch.float32
+        return -(features - self.classes).abs()
+
+
+def told(counts, right, copies=1, dtype=torch.float32):
+    """A dictionary whose classes have so many clean rows that `Says` gets right.
+
+    Rows of augmented views are all wrong.
+    """
+    features, labels, images, first = [], [], [], 0
+    for copy in range(copies):
+        first = 0
+        for label, (count, good) in enumerate(zip(counts, right, strict=True)):
+            wrong = (label + 1) % len(counts)
+            for i in range(count):
+                features.append(label if copy == 0 and i < good else wrong)
+                labels.append(label)
+                images.append(first + i)
+            first += count
+    made = torch.tensor(features, dtype=dtype)[:, None]
+    test = torch.arange(float(len(counts)))[:, None]
+    return FeatureDictionary.build(
+        made, torch.tensor(labels), torch.tensor(images),
+        tuple(map(str, range(len(counts)))), test, torch.arange(len(counts)),
+    )  # fmt: skip
+
+
+class TestUnderfit:
+    def test_it_counts_classes_alike_however_large(self):
+        """Top-1 is 0.96 here, ACSA 0.5: the head was learned, the tail was not."""
+        made = told((96, 4), (96, 0))
+        assert on_training_images(Says(2), made).acsa == 0.5
+        (alarm,) = underfit(Says(2), made)
+        assert alarm.startswith("Phase 1 is underfit: of its own training images it recognises 50%")
+        assert "guessing gives 50%" in alarm
+        for remedy in ("more epochs", "higher learning rate", "more images", "nothing about FACoG"):
+            assert remedy in alarm
+
+    def test_the_border(self):
+        assert UNDERFIT == 0.6
+        assert underfit(Says(2), told((10, 10), (6, 6))) == []
+        assert len(underfit(Says(2), told((10, 10), (6, 5)))) == 1
+
+    def test_augmented_views_do_not_count(self):
+        assert underfit(Says(3), told((8, 4, 2), (8, 4, 2), copies=4)) == []
+        assert on_training_images(Says(3), told((8, 4, 2), (4, 2, 1), copies=4)).acsa == 0.5
+
+    def test_features_kept_as_float16(self):
+        assert underfit(Says(2), told((4, 4), (4, 4), dtype=torch.float16)) == []
+
+    @pytest.mark.parametrize(("epochs", "said"), [(1, 1), (12, 0)])
+    def test_a_real_phase_1(self, epochs, said):
+        data = tiny.long_tailed()
+        loop = Phase1(Phase1Config(**tiny.PHASE1 | {"epochs": epochs}), data, "cpu")
+        for _ in loop:
+            pass
+        made = dictionaries.extract(loop, DictionaryConfig(views=1))
+        assert len(underfit(loop.model.classifier, made)) == said
+        with torch.no_grad():
+            clean = loop.model.eval()((data.images.float() / 255 - 0.4) / 0.2).argmax(1)
+        right = [float((clean[data.labels == c] == c).float().mean()) for c in range(3)]
+        assert on_training_images(loop.model.classifier, made).per_class == pytest.approx(right)

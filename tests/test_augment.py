@@ -1,5 +1,6 @@
 """Views against literal loops over single images that call torchvision with the same draws."""
 
+import itertools
 import math
 from collections import Counter
 
@@ -373,3 +374,45 @@ def test_a_gpu_gives_the_same_views_and_the_cpu_never_waits_for_it(recipe, chann
         torch.testing.assert_close(got.cpu(), want, rtol=0, atol=5e-5)
     else:
         assert torch.equal(got.cpu(), want)
+
+
+# What a recipe may hold, each with and without: 64 recipes, those of RECIPES among them.
+PARTS = {
+    "area": [None, (0.2, 1.0)],
+    "padding": [0, 4],
+    "flip": [0.0, 1.0],
+    "autoaugment": ["", "cifar10"],
+    "jitter": [0.0, 1.0],
+    "cutout": [0, 8],
+}
+STRENGTHS = {"strengths": (0.4, 0.4, 0.4, 0.1), "grey": 0.5, "blur": 0.5}
+
+
+@pytest.mark.parametrize("size", [32, 24, 30, 40])
+def test_the_callers_images_are_never_changed(size, monkeypatch):
+    for parts in itertools.product(*PARTS.values()):
+        recipe = augment.Recipe(**dict(zip(PARTS, parts, strict=True)), **STRENGTHS)
+        monkeypatch.setitem(RECIPES, "any", recipe)
+        for given in (pictures(16), pictures(1).expand(16, -1, -1, -1), pictures(16, channels=1)):
+            before = given.clone()
+            views(given, "any", size=size)
+            assert torch.equal(given, before), recipe
+    for name in RECIPES:
+        before = (given := pictures(16)).clone()
+        views(given, name, size=size)
+        assert torch.equal(given, before), name
+
+
+def test_a_recipe_that_copies_anyway_copies_once(monkeypatch):
+    """Padding gathers pixels into new memory, and so does a resize: no copy before or after."""
+    copies = []
+    clone = torch.Tensor.clone
+    monkeypatch.setattr(torch.Tensor, "clone", lambda x, **k: copies.append(x) or clone(x, **k))
+    for name, recipe in RECIPES.items():
+        if not recipe.autoaugment:  # some of whose operations copy what they work on
+            views(pictures(16), name)
+    monkeypatch.setitem(RECIPES, "flip", augment.Recipe(flip=1.0))
+    views(pictures(16), "flip", size=40)
+    assert copies == []
+    views(pictures(16), "flip")
+    assert len(copies) == 1

@@ -90,7 +90,29 @@ def test_the_index_links_and_escapes():
     assert "<math " in page
     assert "cell In [2] failed with E: &lt;b&gt;" in page
     assert "Why?" not in page
+    assert 'role="note"' not in page
     assert not FROM_ELSEWHERE.search(page)
+
+
+def test_the_index_says_what_a_notebook_called_out():
+    alarms = ("Phase 1 is underfit: <b> 12%", "another")
+    done = [demo.Done(demo.Path("03_c.ipynb"), "C", "What?", 1.0, "", alarms)]
+    page = demo.index_page(done)
+    assert '<p role="note">⚠ Phase 1 is underfit: &lt;b&gt; 12%</p>' in page
+    assert page.count('role="note"') == 2
+
+
+def test_alarms_are_read_from_the_executed_notebook(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACOG_OUTPUTS", str(tmp_path / "outputs"))
+    heading = new_markdown_cell("# A\n\n**Question.** Why?")
+    cell = new_code_cell("from facog_lab import report; report.alarms(['it is underfit'])")
+    made = new_notebook(cells=[heading, cell])
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "", "language": "python"}
+    nbformat.write(made, tmp_path / "01_a.ipynb")
+    (tmp_path / "demo").mkdir()
+    done = demo.execute(tmp_path / "01_a.ipynb", tmp_path / "demo")
+    assert done.alarms == ("it is underfit",)
+    assert "⚠ it is underfit" in demo.write_page(done).read_text()
 
 
 def test_a_failing_notebook_is_kept_and_named(tmp_path, monkeypatch, capsys):

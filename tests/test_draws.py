@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from facog_lab import draws
@@ -61,3 +62,34 @@ def test_generators_and_seeded_blocks_leave_the_global_generator_alone():
         inside = torch.rand(3)
     assert torch.equal(before, torch.random.get_rng_state())
     assert torch.equal(one, inside)
+
+
+def test_a_seeded_block_seeds_no_generator_but_the_cpus(monkeypatch):
+    """A GPU's global generator would not be as before: the block restores the CPU's alone."""
+    seeded = []
+    for device in ("cuda", "mps", "xpu"):
+        module = getattr(torch, device)
+        for name in ("manual_seed", "manual_seed_all"):
+            where = f"{device}.{name}"
+            monkeypatch.setattr(module, name, lambda _, w=where: seeded.append(w), raising=False)
+    with draws.seeded(5, "x"):
+        torch.rand(3)
+    assert seeded == []
+
+
+def test_a_seeded_block_gives_the_numbers_it_always_gave():
+    """Initial weights of all runs that there are come from these."""
+    with draws.seeded(0, "phase1", "weights"):
+        drawn = torch.rand(2)
+    torch_seeded = torch.Generator().manual_seed(draws.derive(0, "phase1", "weights"))
+    assert torch.equal(drawn, torch.rand(2, generator=torch_seeded))
+    assert drawn.tolist() == [0.2740465998649597, 0.030820846557617188]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_seeded_block_leaves_a_real_gpus_generator_alone():
+    before = torch.cuda.get_rng_state_all()
+    with draws.seeded(5, "x"):
+        torch.rand(3)
+    after = torch.cuda.get_rng_state_all()
+    assert all(torch.equal(one, two) for one, two in zip(before, after, strict=True))

@@ -43,6 +43,7 @@ CORE = {
         "prefetch",
         "controls",
         "steering",
+        "verify",
     ),
     *("rebalanced_losses", "contrastive_rivals", "objectives", "rebalancing", "rivals"),
     *("smote", "adversarial", "borrowing", "makers"),
@@ -54,7 +55,16 @@ WORKBENCH = {
     *("portraits", "comparisons", "result_figures", "provenance", "sampler", "theme", "timelines"),
     *("triptych", "unanswered", "width", "worker"),
     *("compiled", "kept_maps"),
-    *("execution", "literals", "points", "report", "sweep", "sweep_figures", "sweep_tables"),
+    *(
+        "execution",
+        "in_use",
+        "literals",
+        "points",
+        "report",
+        "sweep",
+        "sweep_figures",
+        "sweep_tables",
+    ),
 }
 
 WIDGETS = {"panels", "knobs", "page", "width", "unanswered", "explorers", "atlas", "mouse"}

@@ -198,6 +198,20 @@ def test_overrides_are_checked_and_written_back(notebook):
     assert found["settings"].phase2.n_s == 7
 
 
+@pytest.mark.parametrize("left", [None, "None"])
+def test_what_is_left_to_the_preset(notebook, left):
+    """None, or the text that a shell's `-r` and a sweep's lists send for it."""
+    notebook.run(IMPORTS)
+    notebook.run(PARAMETERS)
+    notebook.run(injected(epochs=left, n_s=left, dataset=left, lambda_asc=left))
+    notebook.run(CHECK)
+    found = notebook.variables
+    assert found["settings"] == from_values({}, "phase2")
+    assert found["settings"].phase2.epochs == 200
+    assert found["epochs"] is None  # as the parameters cell has it
+    assert (found["n_s"], found["dataset"], found["lambda_asc"]) == (5, "digits", 0.1)
+
+
 def test_an_override_cannot_pose_as_the_parameters_cell(notebook):
     notebook.run(IMPORTS)
     notebook.run(PARAMETERS.replace("seed: int = 0", "seed: int = 4"))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from facog_lab import pipeline, presets, steering, store
-from facog_lab.config import ConfigError
+from facog_lab.config import ConfigError, digest
 from facog_lab.controls import Controls
 from facog_lab.steering import Change, Steered
 
@@ -57,9 +57,45 @@ class TestReplay:
             run.loop.classifier[0].weight[0, 0] += 1e-6
         run._saved = (0, 0.0)
         run.save()
-        with pytest.raises(store.StoreError, match=r"classifier\.0\.weight differs.*threads"):
+        with pytest.raises(store.StoreError, match=r"differ.*: classifier\.0\.weight\. .*threads"):
             steering.repeat(run.folder)
         assert steering.main([str(run.folder)]) == 1
+
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [("acsa", r"acsa \(0\.999 was recorded, now 0\.\d+\)"), ("few", r"few \(0\.999"),
+         ("per_class", r"recall of class 3 \(0\.999"), ("made_up", r"0\.999.*, now nothing\)")],
+    )  # fmt: skip
+    def test_a_metric_that_the_run_does_not_have_is_said(self, name, said, capsys):
+        """A manifest can be written by anyone: its hashes fit, its figures are another run's."""
+        run = steer(Steered(settings(seed=4)))
+        path = run.folder / "manifest.json"
+        honest = path.read_bytes()
+        manifest = store.read_manifest(path)
+        metrics = manifest["record"]["metrics"]
+        if name == "per_class":
+            metrics[name][3] = 0.999
+        else:
+            metrics[name] = 0.999
+        path.write_bytes(store._json(manifest | {"digest": digest(manifest)}))
+        with pytest.raises(store.StoreError, match=said) as caught:
+            steering.repeat(run.folder)
+        assert "the metrics" in str(caught.value)
+        assert "classifier" not in str(caught.value)
+        assert steering.main([str(run.folder)]) == 1
+        assert "the same bytes" not in capsys.readouterr().out
+        path.write_bytes(honest)
+        assert steering.main([str(run.folder)]) == 0
+
+    def test_a_history_that_came_out_otherwise_names_column_and_row(self):
+        run = steer(Steered(settings(seed=5)))
+        run.loop.history["steps"]["loss_cls"][6] += 1e-6
+        run.loop.history["epochs"]["gm"][1] = 0.999
+        run._saved = (0, 0.0)
+        run.save()
+        with pytest.raises(store.StoreError, match=r"row 7 of steps\.loss_cls") as caught:
+            steering.repeat(run.folder)
+        assert "row 2 of epochs.gm" in str(caught.value)
 
     def test_a_part_of_a_run(self):
         run = steer(Steered(settings()), until=7)
@@ -190,6 +226,23 @@ class TestFork:
         run = steer(Steered(settings()), until=6)
         with pytest.raises(ConfigError, match=rf"at = {at}: 6 steps .* 1 to 6"):
             steering.fork(settings(), run.loop.history["steps"], at, {"a": {}})
+
+    @pytest.mark.parametrize("length", [-5, -1, 0])
+    def test_a_branch_that_takes_no_step(self, length):
+        run = steer(Steered(settings()), until=6)
+        left = run.loop.total_steps - 4
+        with pytest.raises(ConfigError, match=rf"length = {length}: .* 1 to {left}.* or None"):
+            steering.fork(settings(), run.loop.history["steps"], 4, {"a": {}}, length)
+
+    def test_a_branch_ends_where_phase_2_does(self):
+        run = steer(Steered(settings()), until=6)
+        at = run.loop.total_steps - 3
+        list(run)
+        for length in (3, 100, None):
+            (branch,) = steering.fork(
+                settings(), run.loop.history["steps"], at, {"a": {}}, length
+            ).values()
+            assert branch.step == run.loop.total_steps
 
     def test_a_control_that_is_none(self):
         run = steer(Steered(settings()), until=2)

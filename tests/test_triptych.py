@@ -97,6 +97,40 @@ def test_phase_1_against_its_own_loss_and_autograd(views):
         assert terms[name].gradient == pytest.approx(norm, rel=1e-4)
 
 
+@pytest.mark.parametrize("objective", ["facog", "bcl", "tsc"])
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_a_phase_1_that_was_loaded_shows_the_terms_of_the_one_that_was_trained(objective, epochs):
+    """After any epoch, the last among them: the figure follows from step and weights alone."""
+    data = tiny.long_tailed()
+    config = Phase1Config(**tiny.PHASE1 | {"objective": objective, "seed": 4})
+    trained, loaded = Phase1(config, data, "cpu"), Phase1(config, data, "cpu")
+    for step in trained:
+        if step.ends_epoch and step.epoch + 1 == epochs:
+            break
+    loaded.load_state(trained.state(), trained.history)
+    assert phase1_terms(loaded).terms == phase1_terms(trained).terms
+    assert [batch.tolist() for batch in loaded.batches] == [
+        batch.tolist() for batch in trained.batches
+    ]
+
+
+def test_a_finished_phase_1_shows_the_first_batch_of_its_last_epoch():
+    loop = Phase1(Phase1Config(**tiny.PHASE1), tiny.long_tailed(), "cpu")
+    last = None
+    for step in loop:
+        last = loop.batches[0] if step.epoch == 2 and not step.ends_epoch else last
+    assert torch.equal(loop.batches[0], last)
+
+
+def test_a_phase_2_that_was_loaded_shows_the_terms_of_the_one_that_was_trained():
+    trained, loaded = phase2(), phase2()
+    for step in trained:
+        if step.ends_epoch:
+            break
+    loaded.load_state(trained.state(), trained.history)
+    assert phase2_terms(loaded).terms == phase2_terms(trained).terms
+
+
 def test_the_table_shows_all_three():
     loop = phase2()
     shown = phase2_terms(loop)

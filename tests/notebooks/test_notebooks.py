@@ -13,7 +13,16 @@ import nbformat
 import pytest
 import torch
 
-from facog_lab import comparisons, embedding, parameters, pipeline, presets, steering, sweep
+from facog_lab import (
+    comparisons,
+    embedding,
+    parameters,
+    pipeline,
+    presets,
+    report,
+    steering,
+    sweep,
+)
 from facog_lab.figures import class_colours
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +122,37 @@ class TestExecuted:
         assert len(targets) == 4
         assert all((outputs.parent / target).exists() for target in targets)
         assert "4 of 4 points, 0 failed" in text
+
+    def test_every_notebook_shows_the_settings_in_use(self, executed):
+        """What a parameter left to the preset became, in the cell after the parameters."""
+        for notebook in NOTEBOOKS[:7]:
+            cells = nbformat.read(executed[notebook.stem], as_version=4).cells
+            (at,) = (i for i, c in enumerate(cells) if "parameters" in c.metadata.get("tags", []))
+            shown = [o["data"] for o in cells[at + 1].outputs if "data" in o]
+            assert any("<details>" in data.get("text/html", "") for data in shown), notebook.stem
+            (text,) = (d["text/plain"] for d in shown if "<details>" in d.get("text/html", ""))
+            usual = "profile='gamo'" if notebook.stem[1] in "56" else "imbalance_ratio=20.0"
+            assert usual in text
+            if notebook.stem[1] != "0":
+                assert "epochs=60" in text
+
+    def test_a_network_that_has_learned_raises_no_alarm(self, executed):
+        for stem, path in executed.items():
+            assert report.found_alarms(nbformat.read(path, as_version=4)) == [], stem
+
+    @pytest.mark.parametrize(
+        ("stem", "epochs"), [("01_phase1", "epochs"), ("03_phase2", "phase1_epochs")]
+    )
+    def test_a_network_that_stays_underfit_is_called_out(self, stem, epochs, tmp_path):
+        out = tmp_path / "out.ipynb"
+        options = ["-p", epochs, "2", *(["-p", "epochs", "2"] if epochs != "epochs" else [])]
+        run = papermill(
+            str(ROOT / "notebooks" / f"{stem}.ipynb"), str(out), *options,
+            cwd=tmp_path, outputs=tmp_path / "outputs",
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr[-3000:]
+        (alarm,) = report.found_alarms(nbformat.read(out, as_version=4))
+        assert re.match(r"Phase 1 is underfit: .* \d+%, as a mean .*guessing gives 10%", alarm)
 
     def test_a_class_has_one_colour_in_every_figure(self, executed):
         """Ten classes, ten colours; the maps of 04 use them by class."""
