@@ -113,11 +113,17 @@ def explain(config: type[BaseModel], error: ValidationError) -> str:
     return "\n".join(lines)
 
 
-def unknown(name: str, known: typing.Iterable[str]) -> str:
-    """The message for a name that is not known, with the nearest one that is."""
+def unknown(name: str, known: typing.Iterable[str], kind: str = "setting") -> str:
+    """The message for a name that is not known, with the nearest one that is.
+
+    Args:
+        name: that was given.
+        known: the names that there are.
+        kind: what they are names of.
+    """
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"There is no setting named {name!r}.{hint} Known: {', '.join(known)}."
+    return f"There is no {kind} named {name!r}.{hint} Known: {', '.join(known)}."
 
 
 def digest(*parts: Any) -> str:

@@ -114,7 +114,7 @@ def points(notebook: str | Path, grid: Grid, fixed: Mapping[str, Any] | None = N
     wanted = {name: [value] for name, value in (fixed or {}).items()} | dict(grid)
     for name, values in wanted.items():
         if name not in kinds:
-            problems.append(unknown(name, kinds).replace("setting", f"parameter of {path.name}"))
+            problems.append(unknown(name, kinds, f"parameter of {path.name}"))
         elif isinstance(values, str) or not isinstance(values, Sequence) or not values:
             problems.append(f"{name} = {values!r}: give a list of values, as [1, 2].")
         else:

@@ -127,7 +127,7 @@ def experiment(
     family = dataset.split(":")[0]
     name = resolved(preset, dataset)
     if name not in STAGES:
-        raise ConfigError(unknown(preset, ("auto", *STAGES)).replace("setting", "preset"))
+        raise ConfigError(unknown(preset, ("auto", *STAGES), "preset"))
     if family not in STAGES[name]:
         raise ConfigError(
             f"preset = {preset!r}: {family} has none of that name; set preset to 'paper'."

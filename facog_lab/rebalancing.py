@@ -100,7 +100,7 @@ def head_config(name: str, **changes: Any) -> HeadConfig:
         ConfigError: for an unknown name, or a value that is not allowed.
     """
     if name not in HEADS:
-        raise ConfigError(unknown(name, HEADS).replace("setting", "head method"))
+        raise ConfigError(unknown(name, HEADS, "head method"))
     return HeadConfig(**{**changes, **HEADS[name]})
 
 

@@ -116,7 +116,7 @@ def run(
         )
     known = HEADS if level == "feature" else NETWORKS
     if name not in known:
-        raise ConfigError(unknown(name, known).replace("setting", f"rival at level {level!r}"))
+        raise ConfigError(unknown(name, known, f"rival at level {level!r}"))
     if level == "network":
         given, trained = network(settings, name, device)
     else:

@@ -187,6 +187,8 @@ def fork(
         ConfigError: if the step was not recorded or is the last, or a control does not exist or has
             a bad value; before any step is taken.
     """
+    if wrong := {k for changed in branches.values() for k in changed} - set(Controls.model_fields):
+        raise ConfigError(unknown(min(wrong), Controls.model_fields, "control"))
     recorded, loop = len(steps["n_s"]), start(settings, device)
     last = min(recorded, loop.total_steps - 1)
     if not 1 <= at <= last:
@@ -194,8 +196,6 @@ def fork(
             f"at = {at}: {recorded} steps are recorded of {loop.total_steps}, so a fork can start "
             f"at 1 to {last}."
         )
-    if wrong := {k for changed in branches.values() for k in changed} - set(Controls.model_fields):
-        raise ConfigError(unknown(min(wrong), Controls.model_fields))
     controls = controls_at(steps, at)
     steered = {name: controls.replace(**changed) for name, changed in branches.items()}
     end = loop.total_steps if length is None else min(loop.total_steps, at + length)
