@@ -22,8 +22,30 @@ def project_root() -> Path:
 
 
 def outputs_root() -> Path:
-    """Where runs are kept: the folder named by FACOG_OUTPUTS, else ``outputs/`` in the project."""
-    return Path(os.environ.get("FACOG_OUTPUTS") or project_root() / "outputs")
+    """Where runs are kept: the folder named by FACOG_OUTPUTS, else ``outputs/`` in the project.
+
+    Raises:
+        StoreError: see `named_folder`.
+    """
+    return named_folder("FACOG_OUTPUTS") or project_root() / "outputs"
+
+
+def named_folder(variable: str) -> Path | None:
+    """The folder that an environment variable names, ``~`` being a home; None if it names none.
+
+    A shell puts the home into ``export FACOG_OUTPUTS=~/x`` itself, and into nothing that is in
+    quotes, in a file of settings or in a notebook.
+
+    Raises:
+        StoreError: if ``~name`` is nobody's home.
+    """
+    named = os.environ.get(variable)
+    try:
+        return Path(named).expanduser() if named else None
+    except RuntimeError:
+        raise StoreError(
+            f"{variable} = {named!r}: there is no such home. Write the whole path, from / on."
+        ) from None
 
 
 @contextlib.contextmanager

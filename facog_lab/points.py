@@ -100,7 +100,7 @@ def points(notebook: str | Path, grid: Grid, fixed: Mapping[str, Any] | None = N
         ConfigError: if there is no such notebook, or it has no parameters, naming every name that
             it does not have and every value that does not suit its type.
     """
-    path = Path(notebook).expanduser()
+    path = Path(os.path.expanduser(notebook))
     path = (path if path.exists() else project_root() / "notebooks" / path).resolve()
     try:
         text = path.read_text()

@@ -10,6 +10,7 @@ takes it again without a front end and says whether it came out the same, to the
 from __future__ import annotations
 
 import copy
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -229,7 +230,7 @@ def repeat(folder: Path | str, device: Device = "auto") -> Phase2:
         store.StoreError: if the folder holds no steered run, or the run came out otherwise; bytes
             are the same on the same machine, versions and number of threads.
     """
-    folder = Path(folder).resolve()
+    folder = Path(os.path.expanduser(folder)).resolve()
     if not (folder / "manifest.json").is_file():
         raise store.StoreError(f"{folder} holds no manifest.json: name a folder below steered/.")
     record = store.read_manifest(folder / "manifest.json")["record"]
