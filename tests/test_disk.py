@@ -71,7 +71,7 @@ def test_a_home_of_nobody_is_said(home, monkeypatch, name):
 def test_a_data_set_in_a_home_of_nobody(home):
     with pytest.raises(datasets.DataError, match="~nobody-of-that-name/x: no such folder"):
         as_found("~nobody-of-that-name/x")
-    with pytest.raises(ConfigError, match="~nobody-of-that-name/x.ipynb: cannot be read"):
+    with pytest.raises(ConfigError, match=r"~nobody-of-that-name/x\.ipynb: cannot be read"):
         points.points("~nobody-of-that-name/x.ipynb", {})
 
 
