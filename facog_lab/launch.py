@@ -152,7 +152,7 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
 def _settings(options: argparse.Namespace) -> Experiment:
     if options.settings:
         given = json.loads(options.settings)
-        made: Any = {stage: config(**given[stage]) for stage, config in STAGES.items()}
+        made: Any = {stage: config.recorded(given[stage]) for stage, config in STAGES.items()}
         return Experiment(**made)
     fields: dict[str, dict[str, Any]] = {"data": {}, "phase1": {}}
     for name, value in options.p:

@@ -6,7 +6,7 @@ Or from a rival's objective; everything else stays the same.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import (
@@ -44,7 +44,13 @@ PIXELS_AHEAD = 2**25  # but no more values than this for one view of each image
 class Phase1Config(LossConfig):
     """Settings of phase 1; the defaults are the paper's for CIFAR."""
 
-    LATER = ("objective", "focal_gamma", "lade_alpha", "lade_lambda", "torch_compile")
+    LATER: ClassVar[dict[str, Any]] = {
+        "objective": "facog",
+        "focal_gamma": 1.0,
+        "lade_alpha": 0.1,
+        "lade_lambda": 0.01,
+        "torch_compile": False,
+    }
 
     architecture: Literal["small", "resnet32", "resnet34", "resnext50"] = Field(
         "resnet32", description="the backbone"

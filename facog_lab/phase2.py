@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ SCORED = ("acsa", "gm", "tail20", "tail20_gm")  # what the history has of every 
 class Phase2Config(Controls):
     """Settings of phase 2; the defaults are the paper's. Controls may change while it runs."""
 
-    LATER = ("logit_prior",)
+    LATER: ClassVar[dict[str, Any]] = {"logit_prior": "none"}
 
     references: Literal["fresh", "fixed"] = Field(
         "fresh", description="n_s features drawn for every sample, or one set per class"
@@ -297,8 +297,21 @@ class Phase2:
 
 
 def controls_at(steps: Mapping[str, Sequence[Any]], step: int) -> Controls:
-    """The controls that a step read, counted from 1, by the table "steps" of a history."""
-    return Controls(**{name: steps[name][step - 1] for name in Controls.model_fields})
+    """The controls that a step read, counted from 1, by the table "steps" of a history.
+
+    A control that came after the history was recorded is not in it, or None where another step had
+    it: it was what all runs did before.
+
+    Raises:
+        ConfigError: if the history lacks a control, or has a value that it cannot have had.
+    """
+    return Controls.recorded(
+        {
+            name: steps[name][step - 1]
+            for name in Controls.model_fields
+            if name in steps and steps[name][step - 1] is not None
+        }
+    )
 
 
 def controls_of(config: Phase2Config) -> Controls:

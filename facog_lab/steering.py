@@ -64,8 +64,9 @@ def changes(steps: Mapping[str, Sequence[Any]], start: Controls) -> list[Change]
         start: the controls of its config; what differs at the first step was changed before it.
     """
     found = []
-    for name, old in start.model_dump().items():
-        for step, new in enumerate(steps.get(name, []), 1):
+    for name, old in start:
+        for step, recorded in enumerate(steps.get(name, []), 1):
+            new = Controls.LATER.get(name) if recorded is None else recorded
             if new != old:
                 found.append(Change(step, name, old, new))
                 old = new

@@ -66,7 +66,9 @@ class Where(Config):
         default=None, description="class of a cluster, as dask_jobqueue.SLURMCluster"
     )
     cluster_options: dict[str, Any] = Field(default={}, description="what the class is called with")
-    workers: int | None = Field(default=None, ge=1, description="how many; a core each unless said")
+    workers: int | None = Field(
+        default=None, ge=1, le=10_000, description="how many; a core each unless said"
+    )
 
 
 class SweepConfig(Where):
