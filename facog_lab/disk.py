@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,17 @@ import facog_lab
 
 class StoreError(RuntimeError):
     """A run's folder cannot be written, or holds what was not written by this lab for this run."""
+
+
+class DamagedError(StoreError):
+    """A file of a run is missing, or is not what was written."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(path, what)  # so that it can be sent to another process
+        self.damage = f"{path} {what}"
+
+    def __str__(self) -> str:
+        return f"{self.damage}. Remove the folder to make the run again."
 
 
 def project_root() -> Path:
@@ -62,6 +75,7 @@ def written_or_said(folder: Path, size: int = 0) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        check_place(folder)
         there = next(parent for parent in folder.parents if parent.is_dir())
         free = shutil.disk_usage(there).free
         raise StoreError(
@@ -71,11 +85,43 @@ def written_or_said(folder: Path, size: int = 0) -> Iterator[None]:
         ) from error
 
 
+def check_place(folder: Path) -> None:
+    """Looks for what is in the way of a folder, before there is work to be written to it.
+
+    Raises:
+        StoreError: if a file, or a link that leads nowhere, has its name or that of one above it.
+    """
+    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        kind = "a link that leads nowhere" if there.is_symlink() else "a file"
+        raise StoreError(
+            f"{there} is {kind}, and a folder belongs there: {folder} is to be written. Move it "
+            "away, or name another folder in FACOG_OUTPUTS."
+        )
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """A folder of this name, or with a number behind it, made now: nobody else gets the same one.
+
+    Raises:
+        StoreError: if it cannot be made.
+    """
+    with written_or_said(parent / name):
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            folder = parent / (name if number == 1 else f"{name}-{number}")
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                break
+    return folder
+
+
 def write(path: Path, content: bytes) -> None:
     """Writes a file so that its name stands for the whole content or for what was there before."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
-        with part.open("wb") as file:
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:  # a new file: a link of that name would lead elsewhere
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -9,6 +9,7 @@ takes it again without a front end and says whether it came out the same, to the
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import sys
@@ -23,20 +24,11 @@ import torch
 from facog_lab import pipeline, resumable, store
 from facog_lab.config import ConfigError, Device, unknown
 from facog_lab.controls import Controls
-from facog_lab.datasets import DataConfig
-from facog_lab.dictionary import DictionaryConfig
+from facog_lab.disk import new_folder
 from facog_lab.loop import Step
-from facog_lab.phase1 import Phase1Config
-from facog_lab.phase2 import Phase2, Phase2Config, controls_at, controls_of
+from facog_lab.phase2 import Phase2, controls_at, controls_of
 from facog_lab.presets import Experiment
 from facog_lab.progress import Progress
-
-CONFIGS = {
-    "data": DataConfig,
-    "phase1": Phase1Config,
-    "dictionary": DictionaryConfig,
-    "phase2": Phase2Config,
-}
 
 
 @dataclass(frozen=True)
@@ -143,13 +135,18 @@ class Steered:
         long_tailed = pipeline.data(self.settings.data)
         record = {"split_hash": long_tailed.split_hash, "seconds": self.seconds}
         if steered:
-            record["experiment"] = {
-                stage: getattr(self.settings, stage).model_dump(mode="json") for stage in CONFIGS
-            }
-            name = self.folder.name if self.folder else _unused_name(plain.folder.parents[1])
-            run = store.Run(long_tailed.name, "steered", self.settings.phase2, plain.upstream, name)
-            resumable.save(run, loop, record, done)
-            self.folder = run.folder
+            record["experiment"] = self.settings.written()
+            steered_runs = plain.folder.parents[1] / "steered"
+            folder = self.folder or new_folder(steered_runs, time.strftime("%Y-%m-%d_%H-%M-%S"))
+            run = store.Run(
+                long_tailed.name, "steered", self.settings.phase2, plain.upstream, folder.name
+            )
+            try:
+                resumable.save(run, loop, record, done)
+            finally:
+                with contextlib.suppress(OSError):  # there is something in it
+                    folder.rmdir()
+            self.folder = folder
         else:
             with plain.making():
                 if not ((before := plain.load()) and before.complete):
@@ -237,14 +234,27 @@ def repeat(folder: Path | str, device: Device = "auto") -> Phase2:
     record = store.read_manifest(folder / "manifest.json")["record"]
     if "experiment" not in record:
         raise store.StoreError(f"{folder} is no steered run: name a folder below steered/.")
-    settings = Experiment(**{k: CONFIGS[k](**v) for k, v in record["experiment"].items()})
+    try:
+        settings = Experiment.recorded(record["experiment"])
+    except ConfigError as error:
+        raise store.StoreError(
+            f"{folder / 'manifest.json'}: its experiment is none ({error}). It was not written by "
+            "this version of the lab or an earlier one."
+        ) from None
     upstream = pipeline.run_of(settings, "phase2").upstream
     name = pipeline.data(settings.data).name
     run = store.Run(name, "steered", settings.phase2, upstream, folder.name)
     run.folder = folder
     saved, loop = run.load(), start(settings, device)
     assert saved is not None  # its manifest was just read
-    table = saved.history["steps"]
+    try:
+        table = saved.history["steps"]
+        for step in range(1, resumable.step_of(saved, loop) + 1):
+            controls_at(table, step)
+    except (LookupError, ValueError) as error:
+        raise store.StoreError(
+            f"{folder}: its history cannot be taken again ({error}). It was not written by the lab."
+        ) from None
     with Progress(len(table["n_s"]), f"Replay of {folder.name}", unit="step") as progress:
         for _ in replay(loop, table, len(table["n_s"])):
             progress.update()
@@ -256,16 +266,10 @@ def repeat(folder: Path | str, device: Device = "auto") -> Phase2:
     if differing or loop.history != saved.history:
         raise store.StoreError(
             f"{folder} came out otherwise: {min(differing, default='the history')} differs. It was "
-            f"made on {record['device']} with {record['environment']}; here: {store.environment()}."
+            f"made on {record.get('device')} with {record['environment']}; here: "
+            f"{store.environment()}."
         )
     return loop
-
-
-def _unused_name(outputs: Path) -> str:
-    """The time, with a number behind it if that is taken."""
-    now = time.strftime("%Y-%m-%d_%H-%M-%S")
-    names = (now, *(f"{now}-{i}" for i in range(2, 1000)))
-    return next(name for name in names if not (outputs / "steered" / name).exists())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

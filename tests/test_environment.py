@@ -30,6 +30,7 @@ CORE = {
     *(
         "store",
         "mapped",
+        "manifests",
         "disk",
         "machine",
         "packing",
