@@ -26,6 +26,7 @@ from facog_lab.images import (
     channel_statistics,
     check_copies,
     chosen,
+    parallel,
 )
 from facog_lab.sources import find_data, project_root
 
@@ -208,6 +209,27 @@ def load(config: DataConfig, *, report: Report | None = None) -> LongTailed:
         split_hash=split_hash,
         fingerprint=_sha256(split_hash, images, test_images, source.test_labels),
     )
+
+
+def fingerprint(config: DataConfig, report: Report | None = None) -> str:
+    """SHA-256 of all that a data set holds: images, labels, names of classes.
+
+    Unlike `LongTailed.fingerprint`, whatever subset is kept of it, and without decoding files.
+
+    Args:
+        config: its settings; profile, ratio and split seed play no part.
+        report: takes a line of progress now and then.
+
+    Raises:
+        DataError: for data that are missing or damaged.
+    """
+    source = sources.read(config, report or (lambda line: None))
+    parts: list[str | Images] = [source.labels, source.test_labels]
+    for images in (source.images, source.test_images):
+        parts.append(images)
+        if isinstance(images, ImageFiles):
+            parts += list(parallel(images.hash_of, images.names))
+    return _sha256(*source.class_names, *parts)
 
 
 def long_tail_counts(

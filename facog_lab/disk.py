@@ -22,6 +22,7 @@ class DamagedError(StoreError):
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(path, what)  # so that it can be sent to another process
+        self.what = what
         self.damage = f"{path} {what}"
 
     def __str__(self) -> str:

@@ -97,6 +97,18 @@ class ImageFiles:
         """
         return digest(self.names, list(parallel(self._size, self.names)), self.shape)
 
+    def hash_of(self, name: str) -> str:
+        """A hash of what a file holds.
+
+        Raises:
+            DataError: naming it, if it cannot be read.
+        """
+        try:
+            with self.files.open(name) as file:
+                return hashlib.blake2b(file.read(), digest_size=16).hexdigest()
+        except OSError as error:
+            raise DataError(f"{self.files.path / name}: cannot be read ({error}).") from error
+
     def _size(self, name: str) -> int:
         try:
             return self.files.size(name)
