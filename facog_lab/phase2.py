@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import torch
@@ -14,7 +13,13 @@ from torch import Tensor, nn
 
 from facog_lab import draws, metrics, models, packing, store
 from facog_lab.config import ConfigError, Device
-from facog_lab.controls import Controls, LabelSelection, OversamplerName
+from facog_lab.controls import (
+    Controls,
+    LabelSelection,
+    OversamplerName,
+    controls_at,
+    controls_of,
+)
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.loop import Step, append, enough_memory, one_thread, pick_device
 from facog_lab.makers import make_oversampler
@@ -294,29 +299,6 @@ class Phase2:
         self.step = int(tensors["step"])
         self.scores = self.evaluate()
         self.history = history
-
-
-def controls_at(steps: Mapping[str, Sequence[Any]], step: int) -> Controls:
-    """The controls that a step read, counted from 1, by the table "steps" of a history.
-
-    A control that came after the history was recorded is not in it, or None where another step had
-    it: it was what all runs did before.
-
-    Raises:
-        ConfigError: if the history lacks a control, or has a value that it cannot have had.
-    """
-    return Controls.recorded(
-        {
-            name: steps[name][step - 1]
-            for name in Controls.model_fields
-            if name in steps and steps[name][step - 1] is not None
-        }
-    )
-
-
-def controls_of(config: Phase2Config) -> Controls:
-    """The controls that a run begins with."""
-    return Controls(**{name: getattr(config, name) for name in Controls.model_fields})
 
 
 @torch.no_grad()

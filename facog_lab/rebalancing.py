@@ -195,7 +195,8 @@ def fit(
             take_step(optimizer, loss, lr)
             total += loss.detach()
         figures = {"loss": total.item() / steps, "lr": lr}
-        check_finite(figures, "head", epoch * steps + 1, (epoch + 1) * steps)
+        rates = f"lr = {config.lr:g}, loss = {config.loss}"
+        check_finite(figures, "head", epoch * steps + 1, (epoch + 1) * steps, rates)
         append(history["epochs"], figures)
     if config.fits == "scales":
         scale_classes(classifier[-1], scales.detach())

@@ -23,10 +23,10 @@ import torch
 
 from facog_lab import pipeline, resumable, store
 from facog_lab.config import ConfigError, Device, unknown
-from facog_lab.controls import Controls
+from facog_lab.controls import Controls, controls_at, controls_of
 from facog_lab.disk import new_folder
 from facog_lab.loop import Step
-from facog_lab.phase2 import Phase2, controls_at, controls_of
+from facog_lab.phase2 import Phase2
 from facog_lab.presets import Experiment
 from facog_lab.progress import Progress
 
@@ -188,8 +188,13 @@ def fork(
     """
     if wrong := {k for changed in branches.values() for k in changed} - set(Controls.model_fields):
         raise ConfigError(unknown(min(wrong), Controls.model_fields, "control"))
-    recorded, loop = len(steps["n_s"]), start(settings, device)
+    recorded, loop = len(steps.get("n_s", ())), start(settings, device)
     last = min(recorded, loop.total_steps - 1)
+    if last < 1:
+        raise ConfigError(
+            f"a fork starts after a step and takes another: {recorded} steps are recorded, and "
+            f"phase 2 has {loop.total_steps}. Set epochs higher, or batch_size lower."
+        )
     if not 1 <= at <= last:
         raise ConfigError(
             f"at = {at}: {recorded} steps are recorded of {loop.total_steps}, so a fork can start "

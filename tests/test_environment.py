@@ -53,7 +53,7 @@ WORKBENCH = {
     *("live_figure", "maps", "mouse", "moving", "page", "panels", "parameters", "pictures"),
     *("portraits", "comparisons", "result_figures", "provenance", "sampler", "theme", "timelines"),
     *("triptych", "unanswered", "width", "worker"),
-    *("compiled", "kept_maps"),
+    *("compiled", "kept_maps", "clusters"),
     *("execution", "literals", "points", "report", "sweep", "sweep_figures", "sweep_tables"),
 }
 

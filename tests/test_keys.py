@@ -13,7 +13,16 @@ from conftest import ROOT
 from pydantic import Field
 from tiny import dictionary, model
 
-from facog_lab import comparisons, embedding, phase2, presets, rebalancing, rivals, steering, sweep
+from facog_lab import (
+    comparisons,
+    controls,
+    embedding,
+    presets,
+    rebalancing,
+    rivals,
+    steering,
+    sweep,
+)
 from facog_lab.config import Config, ConfigError
 from facog_lab.controls import Controls
 from facog_lab.phase1 import Phase1Config
@@ -163,7 +172,7 @@ class LaterConfig(Phase2Config):
 @pytest.fixture
 def later(monkeypatch):
     """The lab once it has a control more."""
-    monkeypatch.setattr(phase2, "Controls", LaterControls)
+    monkeypatch.setattr(controls, "Controls", LaterControls)
     monkeypatch.setattr(steering, "Controls", LaterControls)
 
 
@@ -173,13 +182,13 @@ def loop(config=Phase2Config, **later):
 
 
 def test_a_history_that_is_older_than_a_control_replays(later, monkeypatch):
-    monkeypatch.setattr(phase2, "Controls", Controls)
+    monkeypatch.setattr(controls, "Controls", Controls)
     first = loop()
     list(first)
     steps = first.history["steps"]
     assert "momentum" not in steps
-    monkeypatch.setattr(phase2, "Controls", LaterControls)
-    assert phase2.controls_at(steps, 3) == LaterControls(momentum=0)
+    monkeypatch.setattr(controls, "Controls", LaterControls)
+    assert controls.controls_at(steps, 3) == LaterControls(momentum=0)
     assert steering.changes(steps, LaterControls(momentum=0)) == []
     again = loop(LaterConfig, momentum=0)
     assert key(again.config) == key(first.config)
@@ -196,7 +205,7 @@ def test_a_control_that_was_moved_on_the_way_is_known_from_that_step_on(later):
     next(made)
     steps = made.history["steps"]
     assert steps["momentum"] == [None, 0.5, None]
-    assert [phase2.controls_at(steps, step).momentum for step in (1, 2, 3)] == [0, 0.5, 0]
+    assert [controls.controls_at(steps, step).momentum for step in (1, 2, 3)] == [0, 0.5, 0]
     assert steering.changes(steps, LaterControls(momentum=0)) == [
         steering.Change(2, "momentum", 0.0, 0.5),
         steering.Change(3, "momentum", 0.5, 0.0),
