@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,22 @@ def named_folder(variable: str) -> Path | None:
         raise StoreError(
             f"{variable} = {named!r}: there is no such home. Write the whole path, from / on."
         ) from None
+
+
+def own_cache() -> Path | None:
+    """A folder for code that was compiled, which nobody but this user can write to; None if not."""
+    named = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = Path(named) / "facog-lab"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = folder.lstat()
+    except OSError:
+        return None
+    if not stat.S_ISDIR(about.st_mode):
+        return None
+    if hasattr(os, "getuid") and (about.st_uid != os.getuid() or about.st_mode & 0o022):
+        return None
+    return folder
 
 
 @contextlib.contextmanager
