@@ -88,7 +88,7 @@ def make_views(
         ValueError: for an unknown recipe, or images, index, size, mean or std of the wrong kind.
     """
     if recipe not in RECIPES:
-        raise ValueError(f"recipe: {unknown(recipe, RECIPES)}")
+        raise ValueError(unknown(recipe, RECIPES, "recipe"))
     size = images.shape[-1] if size is None else size
     _check(images, index, size, mean, std)
     if len(images) == 0:

@@ -157,7 +157,7 @@ def check(task: Task) -> None:
     cell = task.cell
     known = ["phase1", *rivals.NETWORKS] if cell.level == "network" else [*OVERSAMPLERS, *HEADS]
     if cell.method not in known:
-        raise ConfigError(unknown(cell.method, known).replace("setting", f"{cell.level} method"))
+        raise ConfigError(unknown(cell.method, known, f"{cell.level} method"))
     if task.given is not None and cell.before_phase2:
         raise ConfigError(
             f"{cell.method} ({cell.variant or cell.level}) changes what comes before phase 2, and "

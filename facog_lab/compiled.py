@@ -15,9 +15,10 @@ from facog_lab import disk
 def kept(packages: Sequence[str]) -> Iterator[bool]:
     """What numba compiles inside is kept in a file, also where a library did not ask for it.
 
-    umap-learn does not, and compiles for half a minute in every new process. The code lies beside
-    the runs, in a folder named by the versions of the packages, since numba sees a change of the
-    file that a function is in and no other.
+    umap-learn does not, and compiles for half a minute in every new process. The code lies in the
+    user's own cache and never beside the runs: numba unpickles what it finds, and folders of runs
+    are passed on. It is in a folder named by the versions of the packages, since numba sees a
+    change of the file that a function is in and no other.
 
     Args:
         packages: the distributions whose code is compiled; import them inside.
@@ -30,7 +31,11 @@ def kept(packages: Sequence[str]) -> Iterator[bool]:
     config: Any = numba.config
 
     name = "-".join(f"{package}-{version(package)}" for package in packages)
-    folder = disk.outputs_root() / "compiled" / name
+    cache = disk.own_cache()
+    if cache is None:  # nowhere that nobody else can write to
+        yield True
+        return
+    folder = cache / "compiled" / name
     njit, before = numba.njit, config.CACHE_DIR
 
     @functools.wraps(njit)

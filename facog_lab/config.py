@@ -7,6 +7,7 @@ import hashlib
 import json
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import (
@@ -42,9 +43,10 @@ class Config(BaseModel):
         ConfigError: naming the field, its value, what is allowed, and the nearest known name.
     """
 
-    # Fields that came after runs had been recorded: at their defaults they are not written down, so
-    # that those runs keep their keys.
-    LATER: ClassVar[tuple[str, ...]] = ()
+    # Fields that came after runs had been recorded, each with what those runs did. A field of that
+    # value is not written down, and a record without it is read so: old keys and histories stay.
+    # A class has those of its bases besides its own. tests/test_keys.py knows if one is forgotten.
+    LATER: ClassVar[dict[str, Any]] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -53,6 +55,28 @@ class Config(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise ConfigError(explain(type(self), error)) from None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        bases = [vars(base).get("LATER", {}) for base in reversed(cls.__mro__)]
+        cls.LATER = {name: before for later in bases for name, before in later.items()}
+        if wrong := cls.LATER.keys() - cls.model_fields.keys():
+            raise TypeError(f"{cls.__name__}.LATER: {min(wrong)} is no field.")
+
+    @classmethod
+    def recorded(cls, values: Mapping[str, Any]) -> typing.Self:
+        """The settings that were written down, by this version of the lab or an earlier one.
+
+        Args:
+            values: what `model_dump` gave then.
+
+        Raises:
+            ConfigError: also for a field that is missing and was there from the beginning.
+        """
+        for name in cls.model_fields:
+            if name not in values and name not in cls.LATER:
+                raise ConfigError(f"{name} is missing: it must be {allowed(cls, name)}.")
+        return cls(**cls.LATER | dict(values))
 
     @field_validator("*", mode="before")
     @classmethod
@@ -63,17 +87,16 @@ class Config(BaseModel):
         return value
 
     @model_serializer(mode="wrap")
-    def _without_later_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields = type(self).model_fields
+    def _without_what_was_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {
             name: value
             for name, value in dump(self).items()
-            if name not in self.LATER or value != fields[name].default
+            if name not in self.LATER or getattr(self, name) != self.LATER[name]
         }
 
     def replace(self, **changes: Any) -> typing.Self:
         """The same settings with some changed, checked again."""
-        return type(self)(**{**self.model_dump(), **changes})
+        return type(self)(**{**dict(self), **changes})
 
 
 def allowed(config: type[BaseModel], name: str) -> str:
@@ -113,11 +136,17 @@ def explain(config: type[BaseModel], error: ValidationError) -> str:
     return "\n".join(lines)
 
 
-def unknown(name: str, known: typing.Iterable[str]) -> str:
-    """The message for a name that is not known, with the nearest one that is."""
+def unknown(name: str, known: typing.Iterable[str], kind: str = "setting") -> str:
+    """The message for a name that is not known, with the nearest one that is.
+
+    Args:
+        name: that was given.
+        known: the names that there are.
+        kind: what they are names of.
+    """
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"There is no setting named {name!r}.{hint} Known: {', '.join(known)}."
+    return f"There is no {kind} named {name!r}.{hint} Known: {', '.join(known)}."
 
 
 def digest(*parts: Any) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from pydantic import Field
 
 from facog_lab.config import Config
 
 MAX_N_S = 20  # the largest n_s of Fig. 5
+MIN_TAU = 1e-4  # of cosines divided by less, gradients leave the range of float32
 
 # Every oversampler, in the order in which they are listed; all other lists follow from this one.
 OversamplerName = Literal[
@@ -43,7 +45,7 @@ class Controls(Config):
     n_s: int = Field(5, ge=1, le=MAX_N_S, description="real features mixed into one, N_s")
     lambda_adv: float = Field(1.0, ge=0, le=1000, description="weight of L_adv, Eq. 5")
     lambda_asc: float = Field(0.1, ge=0, le=1000, description="weight of L_asc, Eq. 5")
-    temperature: float = Field(0.1, gt=0, le=100, description="τ of L_asc, Eq. 4")
+    temperature: float = Field(0.1, ge=MIN_TAU, le=100, description="τ of L_asc, Eq. 4")
     lr_generator: float = Field(0.005, gt=0, le=100, description="learning rate of G")
     lr_discriminator: float = Field(0.005, gt=0, le=100, description="learning rate of D")
     lr_classifier: float = Field(0.005, gt=0, le=100, description="learning rate of f_cls")
@@ -59,3 +61,26 @@ class Controls(Config):
     def train(self, part: str) -> bool:
         """Whether a step changes "d", "g" or "classifier"."""
         return part in PARTS[self.trains]
+
+
+def controls_at(steps: Mapping[str, Sequence[Any]], step: int) -> Controls:
+    """The controls that a step read, counted from 1, by the table "steps" of a history.
+
+    A control that came after the history was recorded is not in it, or None where another step had
+    it: it was what all runs did before.
+
+    Raises:
+        ConfigError: if the history lacks a control, or has a value that it cannot have had.
+    """
+    return Controls.recorded(
+        {
+            name: steps[name][step - 1]
+            for name in Controls.model_fields
+            if name in steps and steps[name][step - 1] is not None
+        }
+    )
+
+
+def controls_of(config: Controls) -> Controls:
+    """The controls that a run begins with."""
+    return Controls(**{name: getattr(config, name) for name in Controls.model_fields})

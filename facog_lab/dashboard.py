@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from facog_lab import alarms, draws, embedding, steering, theme
-from facog_lab.controls import MAX_N_S
+from facog_lab.controls import MAX_N_S, controls_at, controls_of
 from facog_lab.metrics import Metrics, rarest_classes
 from facog_lab.oversamplers import Mix
-from facog_lab.phase2 import SCORED, Phase2, controls_of
+from facog_lab.phase2 import SCORED, Phase2
 from facog_lab.pictures import GENERATED, REAL
 from facog_lab.theme import BLUE, INK, METHOD_COLOURS, ORANGE, PALETTE, class_colours, class_labels
 from facog_lab.timelines import BINS, Curve
@@ -163,7 +163,7 @@ class Dashboard:
             replace(change, step=change.step + self._steps)
             for change in steering.changes(new, self._last)
         ]
-        self._steps, self._last = rows, steering.controls_at(history["steps"], rows)
+        self._steps, self._last = rows, controls_at(history["steps"], rows)
 
     def _generate(self) -> Mix:
         """The generated features of the map, and the alarms that follow from them."""

@@ -77,7 +77,7 @@ class DataConfig(Config):
         if value in ("folder", "folder:", "folder:PATH"):
             raise ValueError("write the path of a folder or a .zip after `folder:`.")
         if value not in DATASETS and not value.startswith("folder:"):
-            raise ValueError(unknown(value, DATASETS).replace("setting", "data set"))
+            raise ValueError(unknown(value, DATASETS, "data set"))
         return value
 
     @model_validator(mode="after")

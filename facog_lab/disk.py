@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
+import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +18,18 @@ class StoreError(RuntimeError):
     """A run's folder cannot be written, or holds what was not written by this lab for this run."""
 
 
+class DamagedError(StoreError):
+    """A file of a run is missing, or is not what was written."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(path, what)  # so that it can be sent to another process
+        self.what = what
+        self.damage = f"{path} {what}"
+
+    def __str__(self) -> str:
+        return f"{self.damage}. Remove the folder to make the run again."
+
+
 def project_root() -> Path:
     """The folder of the checkout; where the package is installed elsewhere, the current one."""
     checkout = Path(facog_lab.__file__).resolve().parents[1]
@@ -22,8 +37,46 @@ def project_root() -> Path:
 
 
 def outputs_root() -> Path:
-    """Where runs are kept: the folder named by FACOG_OUTPUTS, else ``outputs/`` in the project."""
-    return Path(os.environ.get("FACOG_OUTPUTS") or project_root() / "outputs")
+    """Where runs are kept: the folder named by FACOG_OUTPUTS, else ``outputs/`` in the project.
+
+    Raises:
+        StoreError: see `named_folder`.
+    """
+    return named_folder("FACOG_OUTPUTS") or project_root() / "outputs"
+
+
+def named_folder(variable: str) -> Path | None:
+    """The folder that an environment variable names, ``~`` being a home; None if it names none.
+
+    A shell puts the home into ``export FACOG_OUTPUTS=~/x`` itself, and into nothing that is in
+    quotes, in a file of settings or in a notebook.
+
+    Raises:
+        StoreError: if ``~name`` is nobody's home.
+    """
+    named = os.environ.get(variable)
+    try:
+        return Path(named).expanduser() if named else None
+    except RuntimeError:
+        raise StoreError(
+            f"{variable} = {named!r}: there is no such home. Write the whole path, from / on."
+        ) from None
+
+
+def own_cache() -> Path | None:
+    """A folder for code that was compiled, which nobody but this user can write to; None if not."""
+    named = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = Path(named) / "facog-lab"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = folder.lstat()
+    except OSError:
+        return None
+    if not stat.S_ISDIR(about.st_mode):
+        return None
+    if hasattr(os, "getuid") and (about.st_uid != os.getuid() or about.st_mode & 0o022):
+        return None
+    return folder
 
 
 @contextlib.contextmanager
@@ -40,6 +93,7 @@ def written_or_said(folder: Path, size: int = 0) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        check_place(folder)
         there = next(parent for parent in folder.parents if parent.is_dir())
         free = shutil.disk_usage(there).free
         raise StoreError(
@@ -49,11 +103,43 @@ def written_or_said(folder: Path, size: int = 0) -> Iterator[None]:
         ) from error
 
 
+def check_place(folder: Path) -> None:
+    """Looks for what is in the way of a folder, before there is work to be written to it.
+
+    Raises:
+        StoreError: if a file, or a link that leads nowhere, has its name or that of one above it.
+    """
+    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        kind = "a link that leads nowhere" if there.is_symlink() else "a file"
+        raise StoreError(
+            f"{there} is {kind}, and a folder belongs there: {folder} is to be written. Move it "
+            "away, or name another folder in FACOG_OUTPUTS."
+        )
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """A folder of this name, or with a number behind it, made now: nobody else gets the same one.
+
+    Raises:
+        StoreError: if it cannot be made.
+    """
+    with written_or_said(parent / name):
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            folder = parent / (name if number == 1 else f"{name}-{number}")
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                break
+    return folder
+
+
 def write(path: Path, content: bytes) -> None:
     """Writes a file so that its name stands for the whole content or for what was there before."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
-        with part.open("wb") as file:
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:  # a new file: a link of that name would lead elsewhere
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

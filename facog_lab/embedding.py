@@ -121,7 +121,7 @@ def fit_map(
     """
     real, tell = _checked(features), report or (lambda _: None)
     if method not in get_args(Method):
-        raise ConfigError(unknown(method, get_args(Method)).replace("setting", "map"))
+        raise ConfigError(unknown(method, get_args(Method), "map"))
     if len(real) < FEWEST or real.shape[1] < 2:
         raise ValueError(
             f"{len(real)} features of {real.shape[1]} dimensions: a map takes at least {FEWEST} "

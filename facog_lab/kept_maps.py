@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -16,7 +16,7 @@ from facog_lab import embedding
 from facog_lab.config import digest
 from facog_lab.embedding import Floats, Map, MapConfig, Method
 from facog_lab.machine import environment
-from facog_lab.store import Run
+from facog_lab.store import Run, warn
 
 PACKAGES = {"tsne": "openTSNE", "umap": "umap-learn"}
 
@@ -63,21 +63,16 @@ def fit_map(
     # What the settings say of other things than the fit is no part of the key.
     settings = settings.replace(per_class=1, max_real=embedding.FEWEST)
     run = Run("maps", method, settings, digest(seed, made_by, _hash(real)))
-    if (saved := run.load()) is None:
+
+    def whole() -> tuple[Floats, dict[str, Any]]:
         new = fitted()
-        facts: dict[str, Any] = {"trustworthiness": new.trustworthiness, "seconds": new.seconds}
-        run.save({"coordinates": torch.from_numpy(new.coordinates)}, {}, facts, done=True)
-        coordinates = new.coordinates
-    else:
-        facts, coordinates = saved.record, saved.tensors["coordinates"].numpy()
+        return new.coordinates, {"trustworthiness": new.trustworthiness, "seconds": new.seconds}
+
+    coordinates, facts = _kept(run, len(real), whole, ("trustworthiness", "seconds"))
 
     def place(new: Floats) -> ArrayLike:
         placement = Run("maps", f"{method}-placed", settings, digest(run.key, _hash(new)))
-        if (known := placement.load()) is not None:
-            return known.tensors["coordinates"].numpy()
-        placed = fitted().place(new)
-        placement.save({"coordinates": torch.from_numpy(placed)}, {}, {}, done=True)
-        return placed
+        return _kept(placement, len(new), lambda: (fitted().place(new), {}))[0]
 
     return Map(
         method,
@@ -88,6 +83,41 @@ def fit_map(
         width=real.shape[1],
         _place=place,
     )
+
+
+def _kept(
+    run: Run,
+    rows: int,
+    make: Callable[[], tuple[Floats, dict[str, Any]]],
+    facts: Sequence[str] = (),
+) -> tuple[Floats, dict[str, Any]]:
+    """Coordinates and facts of a map: what was kept, if it can be, or else what is made now.
+
+    Args:
+        run: where they are kept.
+        rows: how many coordinates there are.
+        make: makes them; in one process, the others wait for it.
+        facts: numbers that are kept with them.
+    """
+
+    def found() -> tuple[Floats, dict[str, Any]] | None:
+        if (saved := run.load_or_warn()) is None:
+            return None
+        coordinates = saved.tensors.get("coordinates", torch.empty(0))
+        fits = coordinates.shape == (rows, 2) and coordinates.dtype == torch.float32
+        if fits and all(isinstance(saved.record.get(name), int | float) for name in facts):
+            return coordinates.numpy(), saved.record
+        warn(f"{run.folder} holds no map of these features. It is made again.")
+        return None
+
+    if (known := found()) is not None:
+        return known
+    with run.making():
+        if (known := found()) is not None:  # another notebook has made it meanwhile
+            return known
+        coordinates, record = make()
+        run.save({"coordinates": torch.from_numpy(coordinates)}, {}, record, done=True)
+    return coordinates, record
 
 
 def _hash(features: Floats) -> str:

@@ -22,23 +22,13 @@ import torch
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from facog_lab import presets, processes
-from facog_lab.config import Config, ConfigError, Device, unknown
-from facog_lab.datasets import DataConfig
-from facog_lab.dictionary import DictionaryConfig
+from facog_lab.config import ConfigError, Device, unknown
 from facog_lab.disk import project_root
-from facog_lab.phase1 import Phase1Config
-from facog_lab.phase2 import Phase2Config
 from facog_lab.presets import Experiment
 
 RESTARTS = 3  # of all processes, after one of them died
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_TO_END = 40.0  # torchrun gives its processes 30 before it kills them
-STAGES: dict[str, type[Config]] = {
-    "data": DataConfig,
-    "phase1": Phase1Config,
-    "dictionary": DictionaryConfig,
-    "phase2": Phase2Config,
-}
 
 
 class LaunchError(RuntimeError):
@@ -65,10 +55,16 @@ def started(
             processes.check_gpus(devices)
         except ValueError as error:
             raise ConfigError(str(error)) from None
-    given = {stage: getattr(settings, stage).model_dump(mode="json") for stage in STAGES}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", str(devices), "--max-restarts", str(RESTARTS)]
-    command += ["-m", "facog_lab.phase1", "--device", device, "--settings", json.dumps(given)]
+    command += [
+        "-m",
+        "facog_lab.phase1",
+        "--device",
+        device,
+        "--settings",
+        json.dumps(settings.written()),
+    ]
     command += ["--dictionary"] * dictionary
     threads = str(max(1, (os.cpu_count() or 1) // devices))
     # The notebook's folder is not the checkout's, from which the package may be used uninstalled.
@@ -151,14 +147,15 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
 
 def _settings(options: argparse.Namespace) -> Experiment:
     if options.settings:
-        given = json.loads(options.settings)
-        made: Any = {stage: config(**given[stage]) for stage, config in STAGES.items()}
-        return Experiment(**made)
+        try:
+            return Experiment.recorded(json.loads(options.settings))
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"--settings: no JSON ({error}).") from None
     fields: dict[str, dict[str, Any]] = {"data": {}, "phase1": {}}
     for name, value in options.p:
-        known = [stage for stage in fields if name in STAGES[stage].model_fields]
+        known = [stage for stage in fields if name in presets.CONFIGS[stage].model_fields]
         if not known:
-            names = [name for stage in fields for name in STAGES[stage].model_fields]
+            names = [name for stage in fields for name in presets.CONFIGS[stage].model_fields]
             raise ConfigError(unknown(name, names))
         fields[known[0]][name] = value
     seed = fields["phase1"].get("seed", 0)

@@ -112,8 +112,15 @@ def append(table: dict[str, list[Any]], row: dict[str, Any]) -> None:
         table.setdefault(name, [None] * rows).append(row.get(name))
 
 
-def check_finite(figures: dict[str, float], phase: str, first: int, last: int) -> None:
+def check_finite(figures: dict[str, float], phase: str, first: int, last: int, rates: str) -> None:
     """Stops a loop whose losses are no numbers any more.
+
+    Args:
+        figures: of some steps.
+        phase: what the loop is called.
+        first: of the steps.
+        last: of the steps.
+        rates: the settings that a step can be too large by, in words.
 
     Raises:
         TrainingError: naming the terms and the steps, if a figure is NaN or infinite.
@@ -122,6 +129,6 @@ def check_finite(figures: dict[str, float], phase: str, first: int, last: int) -
     if bad:
         when = f"at step {last}" if first == last else f"between steps {first} and {last}"
         raise TrainingError(
-            f"{phase}: {', '.join(bad)} became NaN or infinite {when}. Lower the learning rate or "
-            "raise the temperature; nothing was saved from these steps."
+            f"{phase}: {', '.join(bad)} became NaN or infinite {when}, with {rates}. Lower the "
+            "learning rate or the weight of a term; nothing was saved from these steps."
         )

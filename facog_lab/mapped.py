@@ -12,12 +12,16 @@ import mmap
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from facog_lab.disk import DamagedError
+
 LARGE = 2**28  # bytes; a smaller file stays in memory once it was read
+LONGEST_HEADER = 100_000_000  # bytes, as the library has it
+LARGEST = 2**62  # a number of bytes or a side of a tensor
 DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -62,7 +66,8 @@ def create(path: Path, shapes: Shapes) -> None:
         header[name] = about
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
+    path.unlink(missing_ok=True)
+    with path.open("xb") as file:  # a new file: a link of that name would lead elsewhere
         file.write(len(text).to_bytes(8, "little") + text)
         file.truncate(8 + len(text) + end)
         file.flush()
@@ -76,25 +81,65 @@ def read(path: Path, write: bool = False) -> Mapped:
     Args:
         path: of the file.
         write: whether what is written into its tensors goes into the file.
+
+    Raises:
+        DamagedError: naming the file, if its header is not one of this format. Tensors have to fill
+            the data one after the other, as the library has it: where two lay over each other, or
+            data between them, a file could say of itself one thing and hold another.
     """
     access = mmap.ACCESS_WRITE if write else mmap.ACCESS_COPY
     with path.open("r+b" if write else "rb") as file:
+        if os.fstat(file.fileno()).st_size < 8:  # nor can an empty file be mapped
+            raise DamagedError(path, "has no header")
         whole = mmap.mmap(file.fileno(), 0, access=access)
     start = 8 + int.from_bytes(whole[:8], "little")
-    header = json.loads(whole[8:start])
-    header.pop("__metadata__", None)
-    tensors = {}
-    for name, about in header.items():
-        dtype, shape, (first, _) = DTYPES[about["dtype"]], about["shape"], about["data_offsets"]
-        count = math.prod(shape)
-        tensors[name] = (
-            torch.frombuffer(whole, dtype=dtype, count=count, offset=start + first).view(shape)
-            if count
-            else torch.empty(shape, dtype=dtype)
-        )
+    try:
+        if start > min(len(whole), 8 + LONGEST_HEADER):
+            raise ValueError("its length is not in the file")
+        header = json.loads(whole[8:start], object_pairs_hook=_each_once)
+        header.pop("__metadata__", None)
+        _check(header, len(whole) - start)
+        tensors = {name: _tensor(whole, start, about) for name, about in header.items()}
+    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+        raise DamagedError(path, f"has a bad header ({error})") from None
 
     def release() -> None:
         if len(whole) > LARGE and hasattr(mmap, "MADV_DONTNEED"):
             whole.madvise(mmap.MADV_DONTNEED)
 
     return Mapped(tensors, release)
+
+
+def _tensor(whole: mmap.mmap, start: int, about: Mapping[str, Any]) -> Tensor:
+    dtype, shape, (first, _) = DTYPES[about["dtype"]], about["shape"], about["data_offsets"]
+    if (count := math.prod(shape)) == 0:
+        return torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(whole, dtype=dtype, count=count, offset=start + first).view(shape)
+
+
+def _check(header: Any, size: int) -> None:
+    """Looks whether the tensors of a header fill so many bytes, without holes or overlaps.
+
+    Raises:
+        ValueError, LookupError, TypeError, AttributeError: if not.
+    """
+    end = 0
+    for name, about in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        shape, (first, last) = about["shape"], about["data_offsets"]
+        if not all(type(n) is int and 0 <= n <= LARGEST for n in (*shape, first, last)):
+            raise ValueError(f"{name} has a shape or place that is none")
+        bytes_ = math.prod(shape) * DTYPES[about["dtype"]].itemsize
+        if (first, last) != (end, end + bytes_):
+            raise ValueError(
+                f"{name}, {bytes_:,} bytes, is to lie at {first:,} to {last:,}, after {end:,}"
+            )
+        end = last
+    if end != size:
+        raise ValueError(f"its tensors have {end:,} bytes, and {size:,} follow")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name is there twice")
+    return found

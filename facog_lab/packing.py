@@ -18,7 +18,11 @@ def pack(**parts: nn.Module | torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def unpack(tensors: Mapping[str, Tensor], **parts: nn.Module | torch.optim.Optimizer) -> None:
-    """Puts what `pack` made back into the same parts."""
+    """Puts what `pack` made back into the same parts.
+
+    Raises:
+        RuntimeError, LookupError, ValueError: if it was made of other parts.
+    """
     for part, owner in parts.items():
         own = {
             name.removeprefix(f"{part}."): tensor
@@ -34,6 +38,8 @@ def unpack(tensors: Mapping[str, Tensor], **parts: nn.Module | torch.optim.Optim
             number, slot = name.split(".", 1)
             parameter = parameters[int(number)]
             # Adam counts its steps in a tensor that stays on the CPU
+            if tensor.shape != (() if slot == "step" else parameter.shape):
+                raise ValueError(f"{part}.{name} has another shape than its parameter")
             target = tensor if slot == "step" else tensor.to(parameter.device)
             owner.state[parameter][slot] = target.clone()
 

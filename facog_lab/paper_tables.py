@@ -83,12 +83,8 @@ def jobs(options: argparse.Namespace) -> Iterator[Job]:
         chosen = [cell for cell in chosen if not cell.before_phase2]
     for seed in options.seeds:
         for name, base, about in bases(options, seed):
-            said = {
-                stage: getattr(base, stage).model_dump(mode="json")
-                for stage in ("data", "phase1", "dictionary", "phase2")
-            }
             path = results.folder() / f"{name}_seed{seed}.json"
-            file = results.ResultFile(path, {"settings": said})
+            file = results.ResultFile(path, {"settings": base.written()})
             for cell in chosen:
                 task = Task(cell, base, given)
                 cells.check(task)

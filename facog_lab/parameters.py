@@ -36,19 +36,11 @@ from pydantic import Field, field_validator
 from facog_lab import presets
 from facog_lab.config import Config, ConfigError, Device, unknown
 from facog_lab.datasets import DataConfig
-from facog_lab.dictionary import DictionaryConfig
 from facog_lab.in_use import Settings, Stage
 from facog_lab.literals import assigned
-from facog_lab.phase1 import Phase1Config
-from facog_lab.phase2 import Phase2Config
 from facog_lab.progress import Live
 
-STAGES: dict[str, type[Config]] = {
-    "data": DataConfig,
-    "phase1": Phase1Config,
-    "dictionary": DictionaryConfig,
-    "phase2": Phase2Config,
-}
+STAGES = presets.CONFIGS
 WITH_GAMO_PROTOCOL = ("mnist", "fashion_mnist")
 
 

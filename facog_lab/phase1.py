@@ -6,7 +6,7 @@ Or from a rival's objective; everything else stays the same.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from facog_lab import draws, models, packing, processes, store
 from facog_lab.augment import make_views
 from facog_lab.config import ConfigError, Device
+from facog_lab.controls import MIN_TAU
 from facog_lab.datasets import ImageFiles, LongTailed
 from facog_lab.loop import Step, append, enough_memory, pick_device
 from facog_lab.machine import check_compiler, fast_bf16, faster_format, keep_freed_memory
@@ -35,7 +36,10 @@ PIXELS_AHEAD = 2**25  # but no more values than this for one view of each image
 class Phase1Config(LossConfig):
     """Settings of phase 1; the defaults are the paper's for CIFAR."""
 
-    LATER = ("objective", "focal_gamma", "lade_alpha", "lade_lambda", "torch_compile")
+    LATER: ClassVar[dict[str, Any]] = {
+        "objective": "facog", "focal_gamma": 1.0, "lade_alpha": 0.1, "lade_lambda": 0.01,
+        "torch_compile": False,
+    }  # fmt: skip
 
     architecture: Literal["small", "resnet32", "resnet34", "resnext50"] = Field(
         "resnet32", description="the backbone"
@@ -69,7 +73,7 @@ class Phase1Config(LossConfig):
     )
     lambda_ce: float = Field(1.0, ge=0, le=1000, description="weight of cross-entropy, Eq. 2")
     lambda_sc: float = Field(0.1, ge=0, le=1000, description="weight of L_sc, Eq. 2")
-    temperature: float = Field(0.1, gt=0, le=100, description="τ of L_sc, Eq. 1")
+    temperature: float = Field(0.1, ge=MIN_TAU, le=100, description="τ of L_sc, Eq. 1")
     objective: ObjectiveName = Field("facog", description="what is minimised: Eq. 2, or a rival's")
     torch_compile: bool = Field(
         False,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +13,13 @@ from torch import Tensor, nn
 
 from facog_lab import draws, metrics, models, packing, store
 from facog_lab.config import ConfigError, Device
-from facog_lab.controls import Controls, LabelSelection, OversamplerName
+from facog_lab.controls import (
+    Controls,
+    LabelSelection,
+    OversamplerName,
+    controls_at,
+    controls_of,
+)
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.loop import Step, append, enough_memory, one_thread, pick_device
 from facog_lab.makers import make_oversampler
@@ -29,7 +34,7 @@ SCORED = ("acsa", "gm", "tail20", "tail20_gm")  # what the history has of every 
 class Phase2Config(Controls):
     """Settings of phase 2; the defaults are the paper's. Controls may change while it runs."""
 
-    LATER = ("logit_prior",)
+    LATER: ClassVar[dict[str, Any]] = {"logit_prior": "none"}
 
     references: Literal["fresh", "fixed"] = Field(
         "fresh", description="n_s features drawn for every sample, or one set per class"
@@ -294,16 +299,6 @@ class Phase2:
         self.step = int(tensors["step"])
         self.scores = self.evaluate()
         self.history = history
-
-
-def controls_at(steps: Mapping[str, Sequence[Any]], step: int) -> Controls:
-    """The controls that a step read, counted from 1, by the table "steps" of a history."""
-    return Controls(**{name: steps[name][step - 1] for name in Controls.model_fields})
-
-
-def controls_of(config: Phase2Config) -> Controls:
-    """The controls that a run begins with."""
-    return Controls(**{name: getattr(config, name) for name in Controls.model_fields})
 
 
 @torch.no_grad()

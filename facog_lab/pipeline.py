@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 from facog_lab import datasets, dictionary, launch, metrics, models, processes
@@ -21,7 +22,7 @@ from facog_lab.controls import OversamplerName
 from facog_lab.presets import Experiment
 from facog_lab.progress import Progress
 from facog_lab.resumable import Training
-from facog_lab.store import Run
+from facog_lab.store import Run, Saved, StoreError
 
 NULLS: tuple[OversamplerName, ...] = (
     "random_oversampling",
@@ -75,7 +76,7 @@ def features(
         devices: on how many of this machine at once, see `phase1`.
     """
     run = run_of(settings, "dictionary")
-    if processes.agreed((saved := run.load()) is None):
+    if processes.agreed((saved := run.load_or_warn()) is None):
         trained = phase1(settings, device, devices).finish()
         if devices > 1:
             for _ in launch.started(settings, device, devices, dictionary=True):
@@ -85,8 +86,53 @@ def features(
     if saved is None:
         saved = run.load()
     assert saved is not None
-    names = data(settings.data).class_names
-    return dictionary.FeatureDictionary.from_tensors(saved.tensors, names, saved.release)
+    return _fitting(saved, run, data(settings.data), 1 + settings.dictionary.views)
+
+
+def _fitting(
+    saved: Saved, run: Run, long_tailed: datasets.LongTailed, copies: int
+) -> dictionary.FeatureDictionary:
+    """The dictionary that was saved, if all but the features is what its data make of it.
+
+    Raises:
+        StoreError: naming the folder, if it is not.
+    """
+    labels, test_labels = long_tailed.labels, long_tailed.test_labels
+    try:
+        found = _Tensors(**saved.tensors)
+        rows, test_rows = copies * len(labels), len(test_labels)
+        width = found.features.shape[1]
+        whole = (
+            torch.equal(found.labels, labels.repeat(copies).sort()[0])
+            and torch.equal(found.test_labels, test_labels)
+            and torch.equal(found.images.sort()[0], torch.arange(rows) // copies)
+            and torch.equal(labels[found.images], found.labels)
+            and (found.features.shape, found.test_features.shape)
+            == ((rows, width), (test_rows, width))
+            and found.features.dtype == found.test_features.dtype == torch.float32
+        )
+    except (LookupError, TypeError, RuntimeError) as error:
+        whole, reason = False, str(error)
+    else:
+        reason = "labels, image numbers or shapes are others"
+    if not whole:
+        raise StoreError(
+            f"{run.folder} holds no features of {long_tailed.name} ({reason}). Remove the folder "
+            "to make them again."
+        )
+    return dictionary.FeatureDictionary.from_tensors(
+        saved.tensors, long_tailed.class_names, saved.release
+    )
+
+
+class _Tensors(NamedTuple):
+    """See dictionary.FeatureDictionary.tensors."""
+
+    features: Tensor
+    labels: Tensor
+    images: Tensor
+    test_features: Tensor
+    test_labels: Tensor
 
 
 def _extract(settings: Experiment, trained: phase1_loop.Phase1, run: Run) -> None:
@@ -95,7 +141,7 @@ def _extract(settings: Experiment, trained: phase1_loop.Phase1, run: Run) -> Non
         first = processes.rank() == 0
         if first:
             stack.enter_context(run.making())
-        if not processes.agreed(not first or run.load() is None):
+        if not processes.agreed(not first or run.load_or_warn() is None):
             return  # another notebook has made it meanwhile
         if first:
             stack.enter_context(run.reserve(dictionary.layout(trained, settings.dictionary)))

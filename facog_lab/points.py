@@ -1,8 +1,9 @@
 """The points of a sweep: a notebook with one choice of its parameters each, and what came of it.
 
 A point lies in ``outputs/sweeps/<notebook>/<key>/``: ``row.json``, written at its end, and
-``executed.ipynb``. The key is a hash of the notebook's code and of all its parameters, so a point
-that was made once is known again, by whatever sweep asks for it.
+``executed.ipynb``. The key is a hash of the notebook's code, of all its parameters, of the data
+that they name, and of the lab's version: a point that was made once is known again, by whatever
+sweep asks for it, and one whose images were changed is another.
 """
 
 from __future__ import annotations
@@ -18,14 +19,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-from pydantic import ConfigDict, TypeAdapter
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from facog_lab import literals
+from facog_lab import __version__, literals
 from facog_lab.config import ConfigError, digest, unknown
-from facog_lab.disk import outputs_root, project_root, write
+from facog_lab.datasets import FILE_SETTINGS, DataConfig, DataError, fingerprint
+from facog_lab.disk import (
+    DamagedError,
+    StoreError,
+    outputs_root,
+    project_root,
+    write,
+    written_or_said,
+)
+from facog_lab.manifests import read_file
 
-FORMAT = 1
+FORMAT = 2
 Row = dict[str, Any]
 Grid = Mapping[str, Sequence[Any]]
 
@@ -35,7 +45,7 @@ class Point:
     """A notebook with a value for each of some parameters.
 
     Attributes:
-        key: a short hash of the notebook's code and of all its parameters.
+        key: a short hash of the notebook's code, all its parameters, the data and the version.
         values: those that are given, by name; the others are the notebook's own.
         source: the notebook as it was when the point was made.
         cwd: the folder that it runs in.
@@ -63,29 +73,73 @@ class Point:
         path of the executed notebook, empty if there is none.
         """
         try:
-            row: Row = json.loads((self.folder / "row.json").read_bytes())
-        except (OSError, ValueError):  # never run, or the disk lost it: it is run again
+            row = json.loads(read_file(self.folder / "row.json"))
+            _Row.model_validate(row)
+        except (StoreError, ValueError, RecursionError):  # never run, or damaged: it is run again
             return None
-        own = row.get("format") == FORMAT and row.get("key") == self.key
-        return self._with_path(row) if own else None
+        own = row["format"] == FORMAT and row["key"] == self.key
+        return self._whole(row) if own else None
 
-    def keep(self, **facts: Any) -> Row:
-        """Writes its row, at once or not at all."""
-        row = {"format": FORMAT, "key": self.key, "values": self.values} | facts
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write(self.folder / "row.json", json.dumps(row, indent=1).encode())
-        return self._with_path(row)
+    def kept(self, **facts: Any) -> Row:
+        """Its row, written at once or not at all; one that could not be says so as its error."""
+        row = self.unkept(**facts)
+        path = self.folder / "row.json"
+        content = json.dumps({k: v for k, v in row.items() if k != "executed"}, indent=1).encode()
+        try:
+            with written_or_said(path.parent, len(content)):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                write(path, content)
+        except StoreError as error:
+            row["error"] = f"{row['error']} Not kept: {error}".strip()
+        return self._whole(row)
 
-    def _with_path(self, row: Row) -> Row:
-        return row | {"executed": str(self.executed) if self.executed.exists() else ""}
+    def unkept(self, **facts: Any) -> Row:
+        """A row that is not written."""
+        head = {"format": FORMAT, "key": self.key, "values": self.values}
+        return self._whole(head | {"scores": {}, "error": "", "seconds": None} | facts)
+
+    def _whole(self, row: Row) -> Row:
+        """With the values that this sweep gives, which may be others of the same key."""
+        executed = str(self.executed) if self.executed.is_file() else ""
+        return row | {"values": self.values, "executed": executed}
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Held by the one process that runs it; the system takes it from a process that dies."""
-        locks = self.folder.parents[2] / ".locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(locks / f"sweep-{self.folder.parent.name}-{self.key}.lock"):
+    def alone(self, timeout: float | None = None) -> Iterator[None]:
+        """Held by the one process that runs it; the system takes it from a process that dies.
+
+        Args:
+            timeout: seconds to wait for one that has it; None: as long as it takes.
+
+        Raises:
+            filelock.Timeout: if they were over.
+            StoreError: if nothing can be written there.
+        """
+        locks, late = self.folder.parents[2] / ".locks", None
+        with written_or_said(locks):
+            locks.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(locks / f"sweep-{self.folder.parent.name}-{self.key}.lock")
+            try:
+                lock.acquire(timeout=-1 if timeout is None else timeout)
+            except Timeout as error:  # an OSError, which nothing was full for
+                late = error
+        if late is not None:
+            raise late
+        try:
             yield
+        finally:
+            lock.release()
+
+
+class _Row(BaseModel):
+    """What a row has to be, whoever wrote the file."""
+
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+    format: int
+    key: str
+    scores: dict[str, float | int | str | None]
+    error: str
+    seconds: float | int | None
 
 
 def points(notebook: str | Path, grid: Grid, fixed: Mapping[str, Any] | None = None) -> list[Point]:
@@ -100,12 +154,14 @@ def points(notebook: str | Path, grid: Grid, fixed: Mapping[str, Any] | None = N
         ConfigError: if there is no such notebook, or it has no parameters, naming every name that
             it does not have and every value that does not suit its type.
     """
-    path = Path(notebook).expanduser()
+    path = Path(os.path.expanduser(notebook))
     path = (path if path.exists() else project_root() / "notebooks" / path).resolve()
     try:
-        text = path.read_text()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
+        text = read_file(path).decode()
+    except DamagedError as error:
+        raise ConfigError(f"{path}: {error.what}. Give a notebook's path, or its name.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path.name} is no notebook of Jupyter's format 4.") from None
     code, statements = _read(path.name, text)
     defaults = dict(map(literals.assigned, statements))
     kinds = dict(zip(defaults, map(literals.kind_of, statements), strict=True))
@@ -114,7 +170,7 @@ def points(notebook: str | Path, grid: Grid, fixed: Mapping[str, Any] | None = N
     wanted = {name: [value] for name, value in (fixed or {}).items()} | dict(grid)
     for name, values in wanted.items():
         if name not in kinds:
-            problems.append(unknown(name, kinds).replace("setting", f"parameter of {path.name}"))
+            problems.append(unknown(name, kinds, f"parameter of {path.name}"))
         elif isinstance(values, str) or not isinstance(values, Sequence) or not values:
             problems.append(f"{name} = {values!r}: give a list of values, as [1, 2].")
         else:
@@ -133,14 +189,19 @@ def points(notebook: str | Path, grid: Grid, fixed: Mapping[str, Any] | None = N
     folder = (outputs_root() / "sweeps" / path.stem).resolve()
     # Kept, so that the notebook may be changed while its points run.
     source = folder / f"{digest(text)[:12]}.ipynb"
-    folder.mkdir(parents=True, exist_ok=True)
-    write(source, text.encode())
+    if not source.is_file() or source.read_bytes() != text.encode():
+        with written_or_said(folder, len(text)):
+            folder.mkdir(parents=True, exist_ok=True)
+            write(source, text.encode())
     environment = {name: value for name, value in os.environ.items() if name.startswith("FACOG_")}
     environment["FACOG_OUTPUTS"] = str(folder.parents[1])
     made: dict[str, Point] = {}
+    seen: dict[str, str] = {}
     for chosen in itertools.product(*checked.values()):
         given = dict(zip(checked, chosen, strict=True))
-        key = digest(FORMAT, path.stem, code, defaults | given)[:12]
+        whole = defaults | given
+        about = [__version__, _data(whole, path.parent, seen)]
+        key = digest(FORMAT, path.stem, code, whole, about)[:12]
         made.setdefault(key, Point(key, given, source, path.parent, folder / key, environment))
     return list(made.values())
 
@@ -148,6 +209,32 @@ def points(notebook: str | Path, grid: Grid, fixed: Mapping[str, Any] | None = N
 def said(values: Mapping[str, Any]) -> str:
     """Values in words: ``n_s=5, seed=0``."""
     return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _data(values: Mapping[str, Any], cwd: Path, seen: dict[str, str]) -> str:
+    """A hash of the data that parameters name; empty where they name none, or none can be read.
+
+    A point without data comes to an end with an error of its own, which says what is wrong.
+
+    Args:
+        values: of all parameters.
+        cwd: the folder that paths are looked for from, as in `sources.user_path`.
+        seen: hashes of data that were looked at before, to be added to.
+    """
+    names = {k: values[k] for k in ("dataset", *FILE_SETTINGS) if values.get(k) is not None}
+    if "dataset" not in names:
+        return ""
+    for name, value in names.items():
+        kind = "folder:" * (name == "dataset")
+        if isinstance(value, str) and value.startswith(kind):
+            path = Path(os.path.expanduser(value.removeprefix(kind)))
+            names[name] = f"{kind}{cwd / path if (cwd / path).exists() else project_root() / path}"
+    if (asked := digest(names)) not in seen:
+        try:
+            seen[asked] = fingerprint(DataConfig(**names), report=print)
+        except (ConfigError, DataError):
+            seen[asked] = ""
+    return seen[asked]
 
 
 def _read(name: str, text: str) -> tuple[list[str], list[ast.stmt]]:

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from facog_lab.config import ConfigError
 from facog_lab.files import Folder
 from facog_lab.images import ImageFiles
 
-MOST_WORKERS = 8
+MOST_WORKERS, MOST_NAMED = 8, 256  # of its own accord, and when they are asked for
 BATCHES_AHEAD = 2  # of each worker
 
 
@@ -27,10 +28,18 @@ def workers_for(images: ImageFiles, device: torch.device) -> int:
     On a GPU the cores of this machine are divided among its processes. On a CPU they train
     themselves, and none is the number: threads decode then, as for the members of a zip, whose one
     file is not shared by processes.
+
+    Raises:
+        ConfigError: if FACOG_WORKERS is no number of processes.
     """
     if not isinstance(images.files, Folder):
         return 0
     if named := os.environ.get("FACOG_WORKERS"):
+        if not (named.isascii() and named.isdigit() and int(named) <= MOST_NAMED):
+            raise ConfigError(
+                f"FACOG_WORKERS = {named!r}: give a whole number from 0 (threads decode) to "
+                f"{MOST_NAMED}."
+            )
         return int(named)
     if device.type == "cpu":
         return 0

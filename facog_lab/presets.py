@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from facog_lab.config import ConfigError, unknown
+from facog_lab.config import Config, ConfigError, unknown
 from facog_lab.datasets import DataConfig
 from facog_lab.dictionary import DictionaryConfig
 from facog_lab.phase1 import Phase1Config
@@ -94,6 +94,33 @@ class Experiment:
     phase1: Phase1Config
     dictionary: DictionaryConfig
     phase2: Phase2Config
+
+    def written(self) -> dict[str, Settings]:
+        """The settings of each stage as JSON values."""
+        return {stage: getattr(self, stage).model_dump(mode="json") for stage in CONFIGS}
+
+    @classmethod
+    def recorded(cls, values: Any) -> Experiment:
+        """What `written` gave, in this version of the lab or an earlier one.
+
+        Raises:
+            ConfigError: if it is anything else.
+        """
+        if not isinstance(values, dict) or values.keys() != CONFIGS.keys():
+            raise ConfigError(f"an experiment has the stages {', '.join(CONFIGS)} and no other.")
+        for stage, given in values.items():
+            if not isinstance(given, dict):
+                raise ConfigError(f"{stage} = {given!r}: not allowed, it must be settings by name.")
+        made: dict[str, Any] = {k: CONFIGS[k].recorded(given) for k, given in values.items()}
+        return cls(**made)
+
+
+CONFIGS: dict[str, type[Config]] = {
+    "data": DataConfig,
+    "phase1": Phase1Config,
+    "dictionary": DictionaryConfig,
+    "phase2": Phase2Config,
+}
 
 
 def experiment(

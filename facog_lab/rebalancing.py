@@ -100,7 +100,7 @@ def head_config(name: str, **changes: Any) -> HeadConfig:
         ConfigError: for an unknown name, or a value that is not allowed.
     """
     if name not in HEADS:
-        raise ConfigError(unknown(name, HEADS).replace("setting", "head method"))
+        raise ConfigError(unknown(name, HEADS, "head method"))
     return HeadConfig(**{**changes, **HEADS[name]})
 
 
@@ -195,7 +195,8 @@ def fit(
             take_step(optimizer, loss, lr)
             total += loss.detach()
         figures = {"loss": total.item() / steps, "lr": lr}
-        check_finite(figures, "head", epoch * steps + 1, (epoch + 1) * steps)
+        rates = f"lr = {config.lr:g}, loss = {config.loss}"
+        check_finite(figures, "head", epoch * steps + 1, (epoch + 1) * steps, rates)
         append(history["epochs"], figures)
     if config.fits == "scales":
         scale_classes(classifier[-1], scales.detach())

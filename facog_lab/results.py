@@ -8,7 +8,6 @@ is its place in that list, since rows may be added on another day by another mac
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
@@ -29,8 +28,8 @@ IDENTITY = ("method", "level", "variant", "seed", "protocol")
 
 def folder() -> Path:
     """Where result files lie: the folder named by FACOG_RESULTS, else the committed ones'."""
-    named = os.environ.get("FACOG_RESULTS")
-    return Path(named) if named else disk.project_root() / "benchmarks" / "results"
+    own = disk.project_root() / "benchmarks" / "results"
+    return disk.named_folder("FACOG_RESULTS") or own
 
 
 class ResultFile:

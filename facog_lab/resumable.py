@@ -16,13 +16,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any, Generic, TypeVar
 
+import torch
+
 from facog_lab import __version__, processes
 from facog_lab.loop import Step
 from facog_lab.machine import keep_freed_memory
 from facog_lab.phase1 import Phase1
 from facog_lab.phase2 import Phase2
 from facog_lab.progress import Progress
-from facog_lab.store import Run, StoreError
+from facog_lab.store import Run, Saved, StoreError
 
 SECONDS_BETWEEN_SAVES = 5.0
 
@@ -103,19 +105,22 @@ class Training(Generic[Loop]):
             StoreError: if the run is damaged, another one, or does not fit the loop's networks.
         """
         saved = self.run.load()
-        if saved is None or saved.tensors["step"] <= self.loop.step:
+        if saved is None:
             return
-        if not saved.complete:
-            self.run.warn_of_another_machine(saved.record)
         try:
+            if step_of(saved, self.loop) <= self.loop.step:
+                return
+            seconds = float(saved.record["seconds"])
+            if not saved.complete:
+                self.run.warn_of_another_machine(saved.record)
             self.loop.load_state(saved.tensors, saved.history)
-        except (RuntimeError, LookupError) as error:
-            made = saved.record["environment"]["facog_lab"]
+        except (RuntimeError, LookupError, ValueError, TypeError) as error:
+            made = saved.record["environment"].get("facog_lab")
             raise StoreError(
                 f"{self.run.folder} was made by version {made} of the lab and does not fit "
                 f"{__version__}: {error}. Remove the folder to make the run again."
             ) from error
-        self.seconds, self.complete = saved.record["seconds"], saved.complete
+        self.seconds, self.complete = seconds, saved.complete
 
     def _followed(self, elsewhere: Iterator[None]) -> Iterator[Step]:
         """A step for each state that other processes save."""
@@ -158,6 +163,24 @@ class Training(Generic[Loop]):
         """Writes the state; it must be at an epoch's end."""
         save(self.run, self.loop, self.record | {"seconds": self.seconds}, done)
         self.complete = done
+
+
+def step_of(saved: Saved, loop: Phase1 | Phase2) -> int:
+    """The step that a state was saved at.
+
+    Raises:
+        LookupError, ValueError: if it is none of this loop's, or the history is that of another.
+    """
+    step = saved.tensors["step"]
+    if step.ndim or step.dtype != torch.int64 or not 0 <= step <= loop.total_steps:
+        raise ValueError(f"its step is {step.tolist()!r}, and there are 0 to {loop.total_steps}")
+    at = int(step)
+    for table, rows in {"steps": at, "epochs": at // loop.steps_per_epoch}.items():
+        if table in loop.history:
+            lengths = {len(column) for column in saved.history[table].values()} or {0}
+            if lengths != {rows}:
+                raise ValueError(f"it is at step {at}, and its history has {lengths} {table}")
+    return at
 
 
 def save(run: Run, loop: Phase1 | Phase2, record: dict[str, Any], done: bool) -> None:

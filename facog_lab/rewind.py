@@ -13,10 +13,16 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
 
+from facog_lab.config import Config
 from facog_lab.loop import TrainingError
 from facog_lab.store import History
 
 STEPS_BETWEEN_COPIES = 100  # a copy takes a quarter of a step
+# Settings that a step can be too large by, as far as a loop has them.
+RATES = (
+    *("lr", "lr_generator", "lr_discriminator", "lr_classifier", "temperature"),
+    *("lambda_ce", "lambda_sc", "lambda_adv", "lambda_asc"),
+)
 
 
 class Loop(Protocol):
@@ -26,6 +32,11 @@ class Loop(Protocol):
     step: int
     steps_per_epoch: int
     history: History
+
+    @property
+    def config(self) -> Config:
+        """Its settings."""
+        ...
 
     def state(self) -> dict[str, Tensor]:
         """Weights, optimisers, the step."""
@@ -102,10 +113,13 @@ class Rewind:
                     break
             self._kept = kept
         epoch = max(0, last - 1) // loop.steps_per_epoch + 1
+        settings = dict(getattr(loop, "controls", loop.config))
+        rates = [f"{name} = {settings[name]:g}" for name in RATES if name in settings]
         return TrainingError(
             f"{loop.phase}, epoch {epoch}, step {last}: {', '.join(culprits)} became NaN or "
-            f"infinite. Lower the learning rate or raise the temperature. Weights and history are "
-            f"as after step {loop.step}; nothing was saved of this one."
+            f"infinite, with {', '.join(rates)}. Lower the learning rate or the weight of a loss, "
+            f"or raise the temperature. Weights and history are as after step {loop.step}; nothing "
+            "was saved of this one."
         )
 
 

@@ -16,7 +16,7 @@ from facog_lab.config import ConfigError, Device, unknown
 from facog_lab.loop import pick_device
 from facog_lab.presets import Experiment
 from facog_lab.rebalancing import HEADS, head_config, start, train_head
-from facog_lab.store import Run
+from facog_lab.store import Run, StoreError
 
 Level = Literal["feature", "network"]
 
@@ -116,7 +116,7 @@ def run(
         )
     known = HEADS if level == "feature" else NETWORKS
     if name not in known:
-        raise ConfigError(unknown(name, known).replace("setting", f"rival at level {level!r}"))
+        raise ConfigError(unknown(name, known, f"rival at level {level!r}"))
     if level == "network":
         given, trained = network(settings, name, device)
     else:
@@ -170,6 +170,9 @@ def head_on(
         epochs: of phase 2; methods with a number of their own keep it.
         seed: of new layers and all draws.
         device: where to train what is missing.
+
+    Raises:
+        StoreError: if what is kept is no such head.
     """
     config = head_config(name, epochs=epochs, seed=seed)
     run = Run(given.dataset, "head", config, given.key)
@@ -178,8 +181,14 @@ def head_on(
         if (saved := run.load()) is None:
             return None
         classifier = start(config, given.model, given.features)
-        classifier.load_state_dict(saved.tensors)
-        return Trained(classifier, saved.record["chosen"], saved.record["seconds"])
+        try:
+            classifier.load_state_dict(saved.tensors)
+            return Trained(classifier, dict(saved.record["chosen"]), float(saved.record["seconds"]))
+        except (RuntimeError, LookupError, TypeError, ValueError) as error:
+            raise StoreError(
+                f"{run.folder} holds no head {name!r} of these features ({error}). Remove the "
+                "folder to make it again."
+            ) from None
 
     if found := kept():
         return found

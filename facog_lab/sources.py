@@ -18,7 +18,7 @@ from torch import Tensor
 
 from facog_lab import draws
 from facog_lab.contents import Report
-from facog_lab.disk import project_root
+from facog_lab.disk import named_folder, project_root
 from facog_lab.files import Folder, open_files
 from facog_lab.images import ImageFiles, Source, class_source
 from facog_lab.listing import DataError
@@ -90,15 +90,15 @@ def _folder_path(config: DataConfig) -> Path:
 
 def user_path(text: str) -> Path:
     """A path as given: from the current folder, or else from the project's root."""
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))  # where nobody has that home, there is no such folder
     # Not resolved: a link's own name is the data set's.
     return Path(os.path.abspath(path if path.exists() else project_root() / path))
 
 
 def data_folders() -> list[Path]:
     """Where data is looked for: the project's data/, FACOG_DATA, the distribution's packages."""
-    named = os.environ.get("FACOG_DATA")
-    return [project_root() / "data", *([Path(named).expanduser()] if named else []), PACKAGED]
+    named = named_folder("FACOG_DATA")
+    return [project_root() / "data", *([named] if named else []), PACKAGED]
 
 
 def find_data(name: str) -> Path | None:

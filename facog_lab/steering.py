@@ -9,7 +9,9 @@ takes it again without a front end and says whether it came out the same, to the
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,21 +21,12 @@ from typing import Any
 
 from facog_lab import pipeline, resumable, store, verify
 from facog_lab.config import ConfigError, Device, unknown
-from facog_lab.controls import Controls
-from facog_lab.datasets import DataConfig
-from facog_lab.dictionary import DictionaryConfig
+from facog_lab.controls import Controls, controls_at, controls_of
+from facog_lab.disk import new_folder
 from facog_lab.loop import Step
-from facog_lab.phase1 import Phase1Config
-from facog_lab.phase2 import Phase2, Phase2Config, controls_at, controls_of
+from facog_lab.phase2 import Phase2
 from facog_lab.presets import Experiment
 from facog_lab.progress import Progress
-
-CONFIGS = {
-    "data": DataConfig,
-    "phase1": Phase1Config,
-    "dictionary": DictionaryConfig,
-    "phase2": Phase2Config,
-}
 
 
 @dataclass(frozen=True)
@@ -61,8 +54,9 @@ def changes(steps: Mapping[str, Sequence[Any]], start: Controls) -> list[Change]
         start: the controls of its config; what differs at the first step was changed before it.
     """
     found = []
-    for name, old in start.model_dump().items():
-        for step, new in enumerate(steps.get(name, []), 1):
+    for name, old in start:
+        for step, recorded in enumerate(steps.get(name, []), 1):
+            new = Controls.LATER.get(name) if recorded is None else recorded
             if new != old:
                 found.append(Change(step, name, old, new))
                 old = new
@@ -139,13 +133,18 @@ class Steered:
         long_tailed = pipeline.data(self.settings.data)
         record = {"split_hash": long_tailed.split_hash, "seconds": self.seconds}
         if steered:
-            record["experiment"] = {
-                stage: getattr(self.settings, stage).model_dump(mode="json") for stage in CONFIGS
-            }
-            name = self.folder.name if self.folder else _unused_name(plain.folder.parents[1])
-            run = store.Run(long_tailed.name, "steered", self.settings.phase2, plain.upstream, name)
-            resumable.save(run, loop, record, done)
-            self.folder = run.folder
+            record["experiment"] = self.settings.written()
+            steered_runs = plain.folder.parents[1] / "steered"
+            folder = self.folder or new_folder(steered_runs, time.strftime("%Y-%m-%d_%H-%M-%S"))
+            run = store.Run(
+                long_tailed.name, "steered", self.settings.phase2, plain.upstream, folder.name
+            )
+            try:
+                resumable.save(run, loop, record, done)
+            finally:
+                with contextlib.suppress(OSError):  # there is something in it
+                    folder.rmdir()
+            self.folder = folder
         else:
             with plain.making():
                 if not ((before := plain.load()) and before.complete):
@@ -186,8 +185,15 @@ def fork(
         ConfigError: if the step was not recorded or is the last, the length is below 1, or a
             control does not exist or has a bad value; before any step is taken.
     """
-    recorded, loop = len(steps["n_s"]), start(settings, device)
+    if wrong := {k for changed in branches.values() for k in changed} - set(Controls.model_fields):
+        raise ConfigError(unknown(min(wrong), Controls.model_fields, "control"))
+    recorded, loop = len(steps.get("n_s", ())), start(settings, device)
     last = min(recorded, loop.total_steps - 1)
+    if last < 1:
+        raise ConfigError(
+            f"a fork starts after a step and takes another: {recorded} steps are recorded, and "
+            f"phase 2 has {loop.total_steps}. Set epochs higher, or batch_size lower."
+        )
     if not 1 <= at <= last:
         raise ConfigError(
             f"at = {at}: {recorded} steps are recorded of {loop.total_steps}, so a fork can start "
@@ -198,8 +204,6 @@ def fork(
             f"length = {length}: a branch from step {at} takes 1 to {loop.total_steps - at} steps; "
             "give such a number, or None to go to the end of phase 2."
         )
-    if wrong := {k for changed in branches.values() for k in changed} - set(Controls.model_fields):
-        raise ConfigError(unknown(min(wrong), Controls.model_fields))
     controls = controls_at(steps, at)
     steered = {name: controls.replace(**changed) for name, changed in branches.items()}
     end = loop.total_steps if length is None else min(loop.total_steps, at + length)
@@ -234,37 +238,43 @@ def repeat(folder: Path | str, device: Device = "auto") -> Phase2:
             metrics included; bytes are the same on the same machine, versions and number of
             threads.
     """
-    folder = Path(folder).resolve()
+    folder = Path(os.path.expanduser(folder)).resolve()
     if not (folder / "manifest.json").is_file():
         raise store.StoreError(f"{folder} holds no manifest.json: name a folder below steered/.")
     record = store.read_manifest(folder / "manifest.json")["record"]
     if "experiment" not in record:
         raise store.StoreError(f"{folder} is no steered run: name a folder below steered/.")
-    settings = Experiment(**{k: CONFIGS[k](**v) for k, v in record["experiment"].items()})
+    try:
+        settings = Experiment.recorded(record["experiment"])
+    except ConfigError as error:
+        raise store.StoreError(
+            f"{folder / 'manifest.json'}: its experiment is none ({error}). It was not written by "
+            "this version of the lab or an earlier one."
+        ) from None
     upstream = pipeline.run_of(settings, "phase2").upstream
     name = pipeline.data(settings.data).name
     run = store.Run(name, "steered", settings.phase2, upstream, folder.name)
     run.folder = folder
     saved, loop = run.load(), start(settings, device)
     assert saved is not None  # its manifest was just read
-    table = saved.history["steps"]
+    try:
+        table = saved.history["steps"]
+        for step in range(1, resumable.step_of(saved, loop) + 1):
+            controls_at(table, step)
+    except (LookupError, ValueError) as error:
+        raise store.StoreError(
+            f"{folder}: its history cannot be taken again ({error}). It was not written by the lab."
+        ) from None
     with Progress(len(table["n_s"]), f"Replay of {folder.name}", unit="step") as progress:
         for _ in replay(loop, table, len(table["n_s"])):
             progress.update()
     if differing := verify.differences(saved, loop):
         raise store.StoreError(
             f"{folder} came out otherwise. These differ from what was recorded: "
-            f"{'; '.join(differing)}. It was made on {record['device']} with "
+            f"{'; '.join(differing)}. It was made on {record.get('device')} with "
             f"{record['environment']}; here: {store.environment()}."
         )
     return loop
-
-
-def _unused_name(outputs: Path) -> str:
-    """The time, with a number behind it if that is taken."""
-    now = time.strftime("%Y-%m-%d_%H-%M-%S")
-    names = (now, *(f"{now}-{i}" for i in range(2, 1000)))
-    return next(name for name in names if not (outputs / "steered" / name).exists())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,6 +15,7 @@ import json
 import math
 import os
 import re
+import stat
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,23 +28,19 @@ from torch import Tensor
 
 from facog_lab import mapped
 from facog_lab.config import Config, digest
-from facog_lab.disk import StoreError, outputs_root, write, written_or_said
+from facog_lab.disk import (
+    DamagedError,
+    StoreError,
+    check_place,
+    outputs_root,
+    write,
+    written_or_said,
+)
 from facog_lab.machine import environment
+from facog_lab.manifests import FORMAT, History, as_json, read_file, read_history, read_manifest
 
-FORMAT = 1
 MANIFEST, PREVIOUS = "manifest.json", "previous.json"
 RESERVED = ".state.part"  # the state that is being filled
-# What happened while a run was made, as columns: history["epochs"]["loss"][3]. Numbers, names of
-# options, and None where there was nothing to measure.
-History = dict[str, dict[str, list[Any]]]
-
-
-class DamagedError(StoreError):
-    """A file of a run is missing, or is not what was written."""
-
-    def __init__(self, path: Path, what: str) -> None:
-        super().__init__(f"{path} {what}. Remove the folder to make the run again.")
-        self.damage = f"{path} {what}"
 
 
 class RunWarning(UserWarning):
@@ -104,6 +101,7 @@ class Run:
         Raises:
             StoreError: if nothing can be written there.
         """
+        check_place(self.folder)
         with written_or_said(self.folder):
             locks = outputs_root() / ".locks"  # not in the folder, which people may remove
             locks.mkdir(parents=True, exist_ok=True)
@@ -181,9 +179,9 @@ class Run:
         self, name: str, state: bytes | Path, history: History, record: dict[str, Any], done: bool
     ) -> None:
         """Writes all files of a state, the manifest last, and removes older ones."""
-        written = _json(history)
+        written = as_json(history)
         parts = {
-            "config.json": _json(self.config.model_dump(mode="json")),
+            "config.json": as_json(self.config.model_dump(mode="json")),
             name: state,
             f"history-{_short_hash(written)}.json": written,
         }
@@ -208,7 +206,7 @@ class Run:
                 path = self.folder / MANIFEST
                 if path.exists() and not self._fell_back:
                     write(self.folder / PREVIOUS, path.read_bytes())
-                write(path, _json(manifest | {"digest": digest(manifest)}))
+                write(path, as_json(manifest | {"digest": digest(manifest)}))
                 self._fell_back = False
         finally:
             self._clean()
@@ -232,46 +230,56 @@ class Run:
                 continue
             if name == PREVIOUS:
                 damage = damage or DamagedError(self.folder / MANIFEST, "is missing")
-                _warn(f"{damage.damage}. The state that was saved before it is used.")
+                warn(f"{damage.damage}. The state that was saved before it is used.")
                 self._fell_back = True
             return saved
         if damage:
             raise damage
         return None
 
+    def load_or_warn(self) -> Saved | None:
+        """`load`, for what is quickly made again: None, with a RunWarning, where it is damaged."""
+        try:
+            return self.load()
+        except DamagedError as error:
+            warn(f"{error.damage}. It is made again.")
+            self._fell_back = True
+            return None
+
     def warn_of_another_machine(self, record: Mapping[str, Any]) -> None:
         """Says what differs where a run that was cut off goes on, if its bytes may depend on it."""
         then, now = record["environment"], environment()
-        then, now = ({**e, **e["versions"], "versions": None, "cores": None} for e in (then, now))
+        then, now = (
+            {**e, **e.get("versions", {}), "versions": None, "cores": None} for e in (then, now)
+        )
         if differing := [f"{k} {then.get(k)}, here {now[k]}" for k in now if then.get(k) != now[k]]:
-            _warn(
+            warn(
                 f"{self.folder} was begun elsewhere and goes on: {'; '.join(differing)}. Its last "
                 "digits may be others than those of a run that is made at one place."
             )
 
     def _read(self, path: Path) -> Saved:
         manifest = read_manifest(path)
-        if manifest["format"] != FORMAT or manifest["key"] != self.key:
+        if manifest["key"] != self.key:
             raise StoreError(
                 f"{path} is of another run: {self._differences(manifest)}. Remove the folder to "
                 "make the run again."
             )
         kinds = {}
         for name, facts in manifest["files"].items():
-            if Path(name).name != name:
-                raise StoreError(f"{path} names a file outside its folder, {name!r}. Remove it.")
             try:
                 kinds[name.split("-")[0]] = self._checked(name, facts)
             except DamagedError as error:
                 if name != "config.json":
                     raise
-                _warn(f"{error.damage}. It is written again: the run's key says what it held.")
-                write(self.folder / name, _json(self.config.model_dump(mode="json")))
+                warn(f"{error.damage}. It is written again: the run's key says what it held.")
+                with contextlib.suppress(OSError):  # nor is it read by anything
+                    write(self.folder / name, as_json(self.config.model_dump(mode="json")))
         state = mapped.read(kinds["state"])
         return Saved(
             tensors=state.tensors,
             release=state.release,
-            history=json.loads(kinds["history"].read_bytes()),
+            history=read_history(kinds["history"]),
             record=manifest["record"],
             complete=manifest["complete"],
         )
@@ -290,6 +298,8 @@ class Run:
         path = self.folder / name
         try:
             found = path.stat()
+            if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
+                raise DamagedError(path, "is no file")
             # A large file that was not written since is not hashed again: that takes seconds.
             unchanged = found.st_mtime_ns == facts.get("mtime_ns")
             if facts["bytes"] == found.st_size > mapped.LARGE and unchanged:
@@ -306,16 +316,12 @@ class Run:
         """What of a manifest is not this run's, in words."""
         found = [
             f"{name} {manifest.get(name)!r}, here {own!r}"
-            for name, own in (
-                ("format", FORMAT),
-                ("stage", self.stage),
-                ("upstream", self.upstream),
-            )
+            for name, own in (("stage", self.stage), ("upstream", self.upstream))
             if manifest.get(name) != own
         ]
         try:
-            theirs = json.loads((self.folder / "config.json").read_bytes())
-        except (OSError, ValueError):
+            theirs = dict(json.loads(read_file(self.folder / "config.json")))
+        except (StoreError, ValueError, TypeError, RecursionError):
             theirs = {}
         ours = self.config.model_dump(mode="json")
         found += [
@@ -332,8 +338,11 @@ class Run:
             if (self.folder / name).exists():
                 try:
                     keep |= read_manifest(self.folder / name)["files"].keys()
-                except DamagedError:  # whose files nobody knows
-                    return
+                except StoreError:
+                    if name == MANIFEST:  # whose files nobody knows
+                        return
+                    with contextlib.suppress(OSError):
+                        (self.folder / name).unlink()
         with contextlib.suppress(OSError):  # the next save does it
             for path in self.folder.iterdir():
                 if path.name not in keep and re.match(
@@ -342,32 +351,9 @@ class Run:
                     path.unlink(missing_ok=True)
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """What a manifest says.
-
-    Raises:
-        DamagedError: naming the file, if it cannot be read or was changed since it was written.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DamagedError(path, f"cannot be read ({error.strerror})") from error
-    try:
-        manifest = json.loads(content)
-        whole = content == _json(manifest) and manifest.pop("digest") == digest(manifest)
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        whole = False
-    if not whole:
-        raise DamagedError(path, "is damaged")
-    return manifest
-
-
-def _warn(message: str) -> None:
+def warn(message: str) -> None:
+    """Says that a run is used, or made again, although something of it is not as it should be."""
     warnings.warn(message, RunWarning, stacklevel=3)
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, indent=1, sort_keys=True).encode()
 
 
 def _short_hash(content: bytes) -> str:

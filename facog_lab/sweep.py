@@ -14,18 +14,17 @@ clusters.
 from __future__ import annotations
 
 import argparse
-import importlib
+import functools
 import json
-import logging
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field, model_validator
 
-from facog_lab.config import Config, ConfigError
+from facog_lab.clusters import MissingDaskError, Where, client
+from facog_lab.config import ConfigError
+from facog_lab.disk import StoreError
 from facog_lab.points import Point, Row, points, said
 from facog_lab.progress import Progress
 
@@ -33,40 +32,9 @@ if TYPE_CHECKING:
     from distributed import Client
 
 RETRIES = 2  # of a task whose kernel died; Dask counts workers that were lost for itself
-TIMEOUT = "20s"  # for a scheduler to answer
 TABLES = "benchmarks.paper_tables"
 Item = TypeVar("Item")
 Made = TypeVar("Made")
-
-
-class MissingDaskError(ImportError):
-    """Dask is not installed."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Sweeps run on Dask, which is not installed. Install it with: "
-            "pip install -e '.[cluster]' (in the folder of the lab)."
-        )
-
-    def _render_traceback_(self) -> list[str]:
-        """What IPython shows: the message is the whole story."""
-        return [f"{type(self).__name__}: {self}"]
-
-
-class Where(Config):
-    """Who runs a sweep: processes of this machine unless something else is named.
-
-    Without any of these, Dask's own setting `scheduler-address` (DASK_SCHEDULER_ADDRESS) counts.
-    """
-
-    scheduler: str | None = Field(
-        default=None, description="address of a scheduler, as tcp://host:8786"
-    )
-    cluster: str | None = Field(
-        default=None, description="class of a cluster, as dask_jobqueue.SLURMCluster"
-    )
-    cluster_options: dict[str, Any] = Field(default={}, description="what the class is called with")
-    workers: int | None = Field(default=None, ge=1, description="how many; a core each unless said")
 
 
 class SweepConfig(Where):
@@ -90,74 +58,6 @@ class SweepConfig(Where):
             if (name := getattr(self, field)) not in self.grid:
                 raise ValueError(f"{field} = {name!r}: the grid has {', '.join(self.grid)}.")
         return self
-
-
-@contextmanager
-def client(where: Where, tasks: int) -> Iterator[Client]:
-    """A client of the scheduler that is asked for; a cluster that was started for it ends with it.
-
-    Args:
-        where: who runs it.
-        tasks: how many there are; more workers than these are not started.
-
-    Raises:
-        MissingDaskError: without Dask.
-        ConfigError: if there is no such cluster, or nobody answers at the scheduler's address.
-    """
-    try:
-        import dask.config
-        from distributed import Client, LocalCluster
-    except ImportError:
-        raise MissingDaskError from None
-    address = where.scheduler
-    if address is None and where.cluster is None:
-        address = dask.config.get("scheduler-address", None)
-    with ExitStack() as opened:
-        cluster: Any = address
-        if where.cluster is not None:
-            cluster = opened.enter_context(_cluster(where))
-            cluster.scale(min(tasks, where.workers or tasks))
-        elif address is None:
-            here = min(tasks, where.workers or os.cpu_count() or 1)
-            # A thread each: papermill runs in it. The dashboard's usual port may be another's.
-            cluster = LocalCluster(
-                n_workers=here,
-                threads_per_worker=1,
-                dashboard_address="127.0.0.1:0",
-                silence_logs=logging.ERROR,
-            )
-            opened.enter_context(cluster)
-        try:
-            made = opened.enter_context(Client(cluster, timeout=TIMEOUT))
-        except (OSError, TimeoutError) as error:
-            raise ConfigError(
-                f"scheduler = {address!r}: nobody answers there ({error}). Start one with "
-                "`dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`."
-            ) from None
-        yield made
-
-
-def _cluster(where: Where) -> Any:
-    """The cluster whose class is named.
-
-    Raises:
-        ConfigError: if there is no such class, or it does not take the options.
-    """
-    module, _, name = str(where.cluster).rpartition(".")
-    try:
-        kind = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"cluster = {where.cluster!r}: there is no such class ({error}). Give its module and "
-            "name, as dask_jobqueue.SLURMCluster, and install what it belongs to."
-        ) from None
-    try:
-        return kind(**where.cluster_options)
-    except Exception as error:  # of whatever kind those who wrote the class have
-        raise ConfigError(
-            f"cluster = {where.cluster!r} with {where.cluster_options!r} could not be started: "
-            f"{type(error).__name__}: {error}"
-        ) from error
 
 
 def completed(
@@ -186,9 +86,11 @@ def completed(
 def rows(todo: Sequence[Point], where: Where) -> Iterator[Row]:
     """The row of every point: first of those that were run before, then as they end.
 
+    A row that could not be kept, for instance on a full disk, says so as its error.
+
     Args:
         todo: the points.
-        where: who runs them.
+        where: who runs them, and how long one may take.
 
     Raises:
         MissingDaskError, ConfigError: see `client`; only if there is something to run.
@@ -209,13 +111,10 @@ def rows(todo: Sequence[Point], where: Where) -> Iterator[Row]:
             from facog_lab import execution  # takes a second, and there may be nothing to run
 
             keys = [f"{name}-{point.key}" for point in missing]
-            for point, made in completed(to, execution.run, missing, keys):
-                if isinstance(
-                    made, BaseException
-                ):  # its kernel or its workers died again and again
-                    made = point.keep(
-                        scores={}, error=f"{type(made).__name__}: {made}", seconds=None
-                    )
+            run = functools.partial(execution.run, timeout=where.timeout)
+            for point, made in completed(to, run, missing, keys):
+                if isinstance(made, BaseException):  # its kernel or its workers died, each time
+                    made = point.kept(error=f"{type(made).__name__}: {made}")
                 progress.update(1)
                 yield made
 
@@ -228,6 +127,8 @@ def tables(arguments: list[str], where: Where) -> int:
     """
     from facog_lab import paper_tables
 
+    if where.timeout is not None:
+        raise ConfigError(f"timeout = {where.timeout:g}: {TABLES} has none; it is for notebooks.")
     parts = paper_tables.parts(arguments)
     failed = 0
     print(f"{len(parts)} result files", flush=True)
@@ -253,6 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--cluster", help="class of a Dask cluster, as dask_jobqueue.SLURMCluster")
     add("--cluster-options", type=json.loads, default={}, help="what it is called with, as JSON")
     add("--workers", help="how many; on this machine a core each unless said")
+    add("--timeout", help="seconds that a point may take; then it is ended, and a failed row")
     options, more = parser.parse_known_args(arguments)
     if more and options.what != TABLES:
         parser.error(f"unknown: {' '.join(more)}")
@@ -270,7 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
         for row in rows(points(options.what, grid), where):
             failed += bool(row["error"])
             print(f"{said(row['values'])}: {_outcome(row)}", flush=True)
-    except (ConfigError, MissingDaskError) as error:
+    except (ConfigError, MissingDaskError, StoreError) as error:
         print(error, file=sys.stderr)
         return 2
     return int(failed > 0)

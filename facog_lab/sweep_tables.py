@@ -135,7 +135,8 @@ def table(todo: Sequence[Point], found: dict[str, Row]) -> str:
             state = row["error"] and "failed: " + row["error"].replace("\n", " ")
             state = state if len(state) <= LONGEST else state[:LONGEST] + "…"
             figures = [html.escape(_shown(row["scores"].get(name), name)) for name in scores]
-            lines.append([*values, link(row, state or "done"), *figures, str(row["seconds"] or "")])
+            seconds = html.escape(str(row["seconds"] or ""))
+            lines.append([*values, link(row, state or "done"), *figures, seconds])
     said_more = f", {len(todo) - MOST_LINES:,} more below" if len(todo) > MOST_LINES else ""
     caption = f"{len(rows):,} of {len(todo):,} points, {failed:,} failed{said_more}"
     caption += f"; all with {said(fixed)}" if fixed else ""

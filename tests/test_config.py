@@ -1,11 +1,15 @@
 from typing import Literal
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from facog_lab.config import Config, ConfigError, digest
+from facog_lab import augment, cells, embedding, presets, rebalancing, rivals, steering
+from facog_lab.config import Config, ConfigError, digest, unknown
+from facog_lab.datasets import DataConfig
+from facog_lab.points import points
 
 
 class Example(Config):
@@ -66,3 +70,34 @@ def test_a_config_is_frozen_and_a_changed_copy_is_checked():
 def test_digest_depends_on_content_not_on_order():
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})
+
+
+NAMED = {  # what each module says of a name that it does not know
+    "setting": lambda name: Example(**{name: 1}),
+    "data set": lambda name: DataConfig(dataset=name),
+    "preset": lambda name: presets.experiment(name),
+    "head method": rebalancing.head_config,
+    "rival at level 'feature'": lambda name: rivals.run(presets.experiment(), name),
+    "feature method": lambda name: cells.check(cells.Task(cells.Cell(name), presets.experiment())),
+    "map": lambda name: embedding.fit_map(torch.randn(9, 3), name),
+    "recipe": lambda name: augment.make_views(
+        torch.zeros(1, 1, 8, 8), name, seed=0, epoch=0, index=torch.arange(1), mean=(0,), std=(1,)
+    ),
+    "parameter of 08_sweep.ipynb": lambda name: points("08_sweep.ipynb", {name: [1]}),
+    "control": lambda name: steering.fork(
+        presets.experiment(), {"n_s": [5, 5]}, 1, {"a": {name: 1}}
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NAMED)
+@pytest.mark.parametrize("name", ["my_settings", "reset_setting"])
+def test_a_name_is_said_as_it_is_and_what_it_is_a_name_of(kind, name, outputs):
+    with pytest.raises(ValueError, match=f"There is no {kind} named '{name}'"):
+        NAMED[kind](name)
+
+
+def test_the_nearest_name_is_said():
+    assert unknown("lr_", ["n_s", "lr"], "knob") == (
+        "There is no knob named 'lr_'. Did you mean 'lr'? Known: n_s, lr."
+    )

@@ -31,6 +31,7 @@ CORE = {
     *(
         "store",
         "mapped",
+        "manifests",
         "disk",
         "machine",
         "packing",
@@ -54,17 +55,9 @@ WORKBENCH = {
     *("live_figure", "maps", "mouse", "moving", "page", "panels", "parameters", "pictures"),
     *("portraits", "comparisons", "result_figures", "provenance", "sampler", "theme", "timelines"),
     *("triptych", "unanswered", "width", "worker"),
-    *("compiled", "kept_maps"),
-    *(
-        "execution",
-        "in_use",
-        "literals",
-        "points",
-        "report",
-        "sweep",
-        "sweep_figures",
-        "sweep_tables",
-    ),
+    *("compiled", "kept_maps", "clusters"),
+    *("execution", "in_use", "literals", "points", "report"),
+    *("sweep", "sweep_figures", "sweep_tables"),
 }
 
 WIDGETS = {"panels", "knobs", "page", "width", "unanswered", "explorers", "atlas", "mouse"}

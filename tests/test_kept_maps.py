@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from facog_lab import embedding, kept_maps
+from facog_lab import embedding, kept_maps, store
 
 SETTINGS = embedding.MapConfig(perplexity=5)
 
@@ -52,3 +52,42 @@ def test_other_features_seeds_and_settings_are_other_maps(outputs, changed):
 def test_pca_is_not_kept(outputs):
     assert kept_maps.fit_map(features(), "pca", SETTINGS).exact
     assert not outputs.exists()
+
+
+FORGED = {
+    "too few": lambda t: {"coordinates": t["coordinates"][:-1]},
+    "no numbers": lambda t: {"coordinates": t["coordinates"].long()},
+    "another name": lambda t: {"x": t["coordinates"]},
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_what_is_no_map_of_these_features_is_made_again(kind, outputs):
+    real, made = features(), features(1, 7)
+    first = kept_maps.fit_map(real, "tsne", SETTINGS, seed=3)
+    placed = np.array(first.place(made))
+    folders = [path.parent for path in outputs.rglob("manifest.json")]
+    assert len(folders) == 2
+    for folder in folders:
+        stage = folder.parent.name
+        run = store.Run("maps", stage, SETTINGS, "", folder.name)
+        manifest = store.read_manifest(folder / "manifest.json")
+        run.key, run.upstream = manifest["key"], manifest["upstream"]
+        saved = run.load()
+        run.save(FORGED[kind](saved.tensors), {}, saved.record, True)
+    with pytest.warns(store.RunWarning, match=r"holds no map of these features\. It is made again"):
+        second = kept_maps.fit_map(real, "tsne", SETTINGS, seed=3)
+    np.testing.assert_array_equal(second.coordinates, first.coordinates)
+    with pytest.warns(store.RunWarning, match=r"holds no map of these features\. It is made again"):
+        np.testing.assert_array_equal(second.place(made), placed)
+
+
+def test_a_damaged_map_is_made_again(outputs):
+    first = kept_maps.fit_map(features(), "tsne", SETTINGS, seed=3)
+    (state,) = outputs.rglob("state-*")
+    state.unlink()
+    state.write_bytes(b"rot")
+    with pytest.warns(store.RunWarning, match=r"is damaged.*It is made again"):
+        second = kept_maps.fit_map(features(), "tsne", SETTINGS, seed=3)
+    np.testing.assert_array_equal(second.coordinates, first.coordinates)
+    kept_maps.fit_map(features(), "tsne", SETTINGS, seed=3)

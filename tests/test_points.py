@@ -1,13 +1,21 @@
 """The points of a grid: names, values, keys, and rows that are whole or not there."""
 
+import errno
 import itertools
 import json
+import os
+import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from test_datasets import write_idx
 from tiny import notebook
 
-from facog_lab import points
+from facog_lab import execution, points, sources
 from facog_lab.config import ConfigError
+from facog_lab.disk import StoreError
 from facog_lab.points import points as made
 
 PARAMETERS = """from_: int = 0
@@ -125,7 +133,7 @@ def test_the_notebook_may_change_while_its_points_run(book):
 def test_rows_are_whole_or_not_there(book):
     (point,) = made(book, {"n": [2]})
     assert point.row() is None
-    kept = point.keep(scores={"acsa": 0.5}, error="", seconds=1.0)
+    kept = point.kept(scores={"acsa": 0.5}, seconds=1.0)
     assert point.row() == kept
     assert kept["executed"] == ""  # there is none
     path = point.folder / "row.json"
@@ -143,3 +151,214 @@ def test_parameters_are_the_environment_of_all_runs(book, outputs, monkeypatch):
     assert own == {"FACOG_DATA": "/somewhere", "FACOG_OUTPUTS": str(outputs)}
     assert "OTHER" not in point.environment
     assert points.said({"n": 1, "a": "b"}) == "n=1, a=b"
+
+
+FORGED = {
+    "a list": "[]",
+    "null": "null",
+    "no scores": lambda row: row.pop("scores"),
+    "scores in a list": lambda row: row.update(scores=[1]),
+    "a score that is a list": lambda row: row.update(scores={"acsa": [0.9]}),
+    "an error that is a number": lambda row: row.update(error=0),
+    "no error": lambda row: row.pop("error"),
+    "seconds in words": lambda row: row.update(seconds="<b>9</b>"),
+    "another format": lambda row: row.update(format=1),
+    "a score that is no number": lambda row: row.update(scores={"acsa": float("nan")}),
+    "deep nesting": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_what_is_no_row_is_none(kind, book):
+    (point,) = made(book, {"n": [2]})
+    row = point.kept(scores={"acsa": 0.5}, seconds=1.0)
+    change = FORGED[kind]
+    path = point.folder / "row.json"
+    if isinstance(change, str):
+        path.write_text(change)
+    else:
+        change(row)
+        path.write_text(json.dumps(row))
+    assert point.row() is None
+
+
+@pytest.mark.parametrize("thing", ["pipe", "folder", "device"])
+def test_a_row_or_a_notebook_that_is_no_file_is_not_waited_for(thing, book, tmp_path):
+    (point,) = made(book, {"n": [2]})
+    point.folder.mkdir()
+    put = {
+        "pipe": os.mkfifo,
+        "folder": os.mkdir,
+        "device": lambda path: os.symlink("/dev/zero", path),
+    }[thing]
+    put(point.folder / "row.json")
+    assert point.row() is None
+    put(tmp_path / "thing.ipynb")
+    with pytest.raises(ConfigError, match=r"(thing\.ipynb|/dev/zero): is no file"):
+        made(tmp_path / "thing.ipynb", {})
+
+
+def test_a_row_has_the_values_that_this_sweep_gives(book):
+    """Points of one key may be given by other names: some are the notebook's own values."""
+    (one,) = made(book, {"n": [1]})
+    one.kept(scores={"acsa": 0.5})
+    (other,) = made(book, {"n": [1], "name": ["a"], "on": [False]})
+    assert other.key == one.key
+    assert other.row()["values"] == {"n": 1, "name": "a", "on": False}
+
+
+# Where nothing can be written
+
+
+def test_a_row_that_cannot_be_kept_says_so(book, monkeypatch):
+    (point,) = made(book, {"n": [2]})
+
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(points, "write", full)
+    row = point.kept(scores={"acsa": 0.5}, error="cell failed", seconds=1.0)
+    assert row["scores"] == {"acsa": 0.5}
+    assert row["error"].startswith(f"cell failed Not kept: {point.folder}: nothing was saved (No ")
+    assert row["error"].endswith("name another folder in FACOG_OUTPUTS.")
+    assert point.row() is None
+
+
+@pytest.mark.parametrize("place", ["outputs", "sweeps", "book", ".locks"])
+def test_a_file_in_the_place_of_a_folder(place, book, outputs):
+    folders = {"sweeps": outputs / "sweeps", "book": outputs / "sweeps" / "book",
+               ".locks": outputs / ".locks"}  # fmt: skip
+    path = folders.get(place, outputs)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("a file")
+    with (
+        pytest.raises(StoreError, match=rf"{path} is a file, and a folder belongs there"),
+        made(book, {})[0].alone(),
+    ):
+        pass
+
+
+@pytest.fixture
+def read_only(book, outputs, monkeypatch):
+    """A sweep whose folder can no longer be written: for root, too."""
+    todo = made(book, {"n": [1, 2]})
+    todo[0].kept(scores={"acsa": 0.5})
+
+    def refuse(path, *_, real=os.mkdir, **__):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    for owner, name in ((Path, "mkdir"), (points, "write")):
+        monkeypatch.setattr(owner, name, refuse)
+    monkeypatch.setattr(points.FileLock, "acquire", refuse)
+    return todo
+
+
+def test_what_was_run_is_read_from_a_folder_that_cannot_be_written(read_only, book):
+    assert [p.key for p in made(book, {"n": [1, 2]})] == [p.key for p in read_only]
+    assert read_only[0].row()["scores"] == {"acsa": 0.5}
+    notebook(book, "print(n, 'changed')", parameters=PARAMETERS)
+    with pytest.raises(StoreError, match=r"nothing was saved \(Read-only file system\)"):
+        made(book, {"n": [1]})
+
+
+def test_a_point_there_is_a_failed_row(read_only):
+    row = execution.run(read_only[1])
+    assert "nothing was saved (Read-only file system)" in row["error"]
+    assert row["scores"] == {}
+
+
+# The data that a point is a result of
+
+ABOUT_DATA = (
+    PARAMETERS
+    + """
+dataset: str = "digits"
+image_root: Optional[str] = None
+imbalance_ratio: Optional[float] = None"""
+)
+
+
+def key_of(book, **values):
+    (point,) = made(book, {name: [value] for name, value in values.items()})
+    return point.key
+
+
+@pytest.fixture
+def about_data(tmp_path, outputs):
+    return notebook(tmp_path / "book.ipynb", "print(n)", parameters=ABOUT_DATA)
+
+
+def changed_into_noise(path):
+    """The same file, of the same name, size and time, with other pixels."""
+    before, content = path.stat(), bytearray(path.read_bytes())
+    content[-40:] = bytes(255 - byte for byte in content[-40:])
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_images_that_were_replaced_make_another_point(about_data, tmp_path):
+    pets = tree_of_bitmaps(tmp_path / "pets")
+    dataset = f"folder:{pets}"
+    before = key_of(about_data, dataset=dataset)
+    assert key_of(about_data, dataset=dataset) == before
+    changed_into_noise(pets / "train" / "cat" / "0.bmp")
+    after = key_of(about_data, dataset=dataset)
+    assert after != before
+    changed_into_noise(pets / "test" / "dog" / "0.bmp")
+    assert key_of(about_data, dataset=dataset) not in (before, after)
+    assert key_of(about_data, dataset="digits") not in (before, after)
+
+
+def tree_of_bitmaps(where):
+    rng = np.random.default_rng(0)
+    for half in ("train", "test"):
+        for name in ("cat", "dog"):
+            (where / half / name).mkdir(parents=True)
+            for i in range(3):
+                pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(where / half / name / f"{i}.bmp")
+    return where
+
+
+def test_files_of_a_published_set_that_were_replaced_make_another_point(
+    about_data, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("FACOG_DATA", str(tmp_path))
+    monkeypatch.setattr(sources, "PACKAGED", tmp_path / "none")
+    monkeypatch.setattr(sources, "project_root", lambda: tmp_path / "none")
+    keys = set()
+    for seed in (0, 1):
+        shutil.rmtree(tmp_path / "mnist", ignore_errors=True)
+        write_idx(tmp_path / "mnist", seed)
+        keys.add(key_of(about_data, dataset="mnist"))
+        keys.add(key_of(about_data, dataset="mnist"))
+    assert len(keys) == 2
+
+
+def test_another_version_of_the_lab_makes_another_point(about_data, book, monkeypatch):
+    before = key_of(about_data), key_of(book)
+    monkeypatch.setattr(points, "__version__", "another")
+    assert not {key_of(about_data), key_of(book)} & set(before)
+
+
+def test_data_that_cannot_be_read_are_the_points_own_error(about_data, monkeypatch):
+    """It is run, and says what is wrong; data are looked at once for all points of a grid."""
+    looks = []
+    monkeypatch.setattr(points, "fingerprint", lambda *a, **k: looks.append(a) or "same")
+    assert len(made(about_data, {"n": [1, 2, 3], "imbalance_ratio": [2.0, 3.0]})) == 6
+    assert len(looks) == 1
+    monkeypatch.undo()
+    for dataset in ("folder:/nowhere", "cifar11", "folder:"):
+        key_of(about_data, dataset=dataset)
+
+
+def test_relative_paths_are_those_of_the_notebook(about_data, tmp_path, monkeypatch):
+    """The kernel runs in its folder, and not in that of the command."""
+    tree_of_bitmaps(tmp_path / "pets")
+    absolute = points._data({"dataset": f"folder:{tmp_path / 'pets'}"}, tmp_path, {})
+    elsewhere = tmp_path / "elsewhere"
+    other = tree_of_bitmaps(elsewhere / "pets")
+    changed_into_noise(other / "train" / "cat" / "0.bmp")
+    monkeypatch.chdir(elsewhere)
+    assert points._data({"dataset": "folder:pets"}, tmp_path, {}) == absolute
+    assert points._data({"dataset": "folder:pets"}, elsewhere, {}) != absolute

@@ -173,6 +173,40 @@ class TestWhereItIsKept:
         assert run.folder != first
         assert first.exists()
 
+    def test_runs_that_are_saved_at_the_same_time_have_a_folder_each(self, monkeypatch):
+        """Both look for a name before either has saved: the clock, and a look, tell nothing."""
+        monkeypatch.setattr(steering.time, "strftime", lambda form: "now")
+        one, other = (steer(Steered(settings()), until=until) for until in (4, 6))
+        save = steering.resumable.save
+
+        def saves(*arguments):
+            monkeypatch.setattr(steering.resumable, "save", save)
+            other.save()
+            save(*arguments)
+
+        monkeypatch.setattr(steering.resumable, "save", saves)
+        one.save()
+        assert {one.folder.name, other.folder.name} == {"now", "now-2"}
+        assert steering.repeat(one.folder).step == 4
+        assert steering.repeat(other.folder).step == 6
+
+    def test_no_folder_is_left_where_nothing_could_be_saved(self, monkeypatch):
+        run = steer(Steered(settings()), until=4)
+
+        def full(*_):
+            raise store.StoreError("no room")
+
+        monkeypatch.setattr(steering.resumable, "save", full)
+        parent = pipeline.run_of(settings(), "phase2").folder.parents[1] / "steered"
+        before = set(parent.iterdir())
+        with pytest.raises(store.StoreError, match="no room"):
+            run.save()
+        assert set(parent.iterdir()) == before
+        assert run.folder is None
+        monkeypatch.undo()
+        run.save()
+        assert steering.repeat(run.folder).step == 4
+
 
 class TestParts:
     @pytest.mark.parametrize(

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import dask
 import nbformat
+import psutil
 import pytest
 import yaml
 from conftest import ROOT
 from tiny import notebook
 
-from facog_lab import execution, paper_tables, report, sweep
+from facog_lab import clusters, execution, paper_tables, report, sweep
 from facog_lab.config import ConfigError
 from facog_lab.points import points
 
@@ -26,6 +27,33 @@ SCORES = "from facog_lab import report\nreport.scores(acsa=n / 10, gm=float('nan
 FAILS = "if n == 3:\n    raise ValueError('three\\nis bad')"
 KEEPS_COUNT = """import os, pathlib
 pathlib.Path(os.environ["FACOG_OUTPUTS"], f"ran-{n}-{os.getpid()}").write_text(str(os.getppid()))"""
+
+NEVER_ENDS = """import os, subprocess, sys, time
+heart = '''import os, sys, time
+while True:
+    open(sys.argv[1], "w").write(str(time.time()))
+    time.sleep(0.05)'''
+def beat(name):
+    return [sys.executable, "-c", heart, os.path.join(os.environ["FACOG_OUTPUTS"], "heart-" + name)]
+if n == 2:
+    subprocess.Popen(beat("child"))
+    subprocess.Popen(beat("group"), start_new_session=True)
+    twice = "import subprocess, sys; subprocess.Popen(sys.argv[1:], start_new_session=True)"
+    subprocess.run([sys.executable, "-c", twice, *beat("nobody")])
+    time.sleep(1)
+while n == 2:
+    try:
+        time.sleep(1000)
+    except BaseException:
+        pass"""
+
+
+def said_by(process):
+    """The command line of a process; empty if it is gone."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 @pytest.fixture
@@ -112,6 +140,62 @@ class TestProcesses:
         assert made[0] == made[1]
         assert ran(folder, 1) == 1
 
+    def test_a_point_that_never_ends_is_ended_with_all_that_it_started(self, folder, tmp_path):
+        book = notebook(tmp_path / "book.ipynb", KEEPS_COUNT, NEVER_ENDS, SCORES)
+        command = [str(book), "--grid", "n=1,2,3", "--workers", "2", "--timeout", "20"]
+        began = time.monotonic()
+        assert sweep.main(command) == 1
+        assert time.monotonic() - began < 150
+        rows = {p.values["n"]: p.row() for p in points(book, {"n": [1, 2, 3]})}
+        assert [rows[n]["error"] for n in (1, 3)] == ["", ""]
+        assert rows[1]["scores"]["acsa"] == 0.1
+        assert rows[2]["error"].startswith("timed out: 20 s were over, and it was ended with all")
+        assert rows[2]["scores"] == {}
+        executed = nbformat.read(rows[2]["executed"], as_version=4)  # as far as it came
+        assert any("heart" in cell.source for cell in executed.cells)
+        beats = list(folder.glob("heart-*"))
+        assert len(beats) == 3  # a child, one in a group of its own, one that is nobody's child
+        before = [path.read_text() for path in beats]
+        time.sleep(1)
+        assert [path.read_text() for path in beats] == before
+        assert not [p for p in psutil.process_iter() if str(folder) in said_by(p)]
+
+    def test_what_a_point_left_behind_is_ended_with_it(self, folder, tmp_path):
+        book = notebook(tmp_path / "book.ipynb", NEVER_ENDS.replace("while n == 2", "while n > 9"))
+        (point,) = points(book, {"n": [2]})
+        assert execution.run(point)["error"] == ""
+        before = [path.read_text() for path in folder.glob("heart-*")]
+        time.sleep(1)
+        assert [path.read_text() for path in folder.glob("heart-*")] == before
+
+    def test_a_point_that_another_runs_is_not_waited_for_without_end(self, folder, tmp_path):
+        book = notebook(tmp_path / "book.ipynb", KEEPS_COUNT, SCORES)
+        (point,) = points(book, {"n": [1]})
+        with point.alone():
+            row = execution.run(point, timeout=0.5)
+        assert row["error"] == "timed out: it is being run elsewhere, and 0.5 s were over."
+        assert point.row() is None
+        assert execution.run(point, timeout=60)["error"] == ""
+        assert ran(folder, 1) == 1
+
+    def test_a_point_that_is_done_in_time_is_no_failure(self, folder, tmp_path):
+        book = notebook(tmp_path / "book.ipynb", SCORES)
+        (point,) = points(book, {"n": [1]})
+        row = execution.run(point, timeout=100)
+        assert (row["error"], row["scores"]["acsa"]) == ("", 0.1)
+
+    def test_folders_in_braces(self, folder, tmp_path, monkeypatch):
+        """papermill would put parameters into them."""
+        where = tmp_path / "{n} {pm} {}" / "{n.__class__}"
+        where.mkdir(parents=True)
+        monkeypatch.setenv("FACOG_OUTPUTS", str(where / "outputs"))
+        monkeypatch.setattr(execution.tempfile, "tempdir", str(where))
+        book = notebook(where / "{n}.ipynb", SCORES)
+        (point,) = points(book, {"n": [1]})
+        row = execution.run(point)
+        assert (row["error"], row["scores"]["acsa"]) == ("", 0.1)
+        assert Path(row["executed"]).is_file()
+
     def test_a_class_of_cluster_by_its_name(self, folder, tmp_path):
         book = notebook(tmp_path / "book.ipynb", SCORES)
         where = sweep.Where(
@@ -153,7 +237,7 @@ def test_without_dask_the_error_says_so_and_what_was_run_is_read(folder, tmp_pat
     with pytest.raises(sweep.MissingDaskError, match=r"pip install -e '.\[cluster\]'"):
         list(sweep.rows([one, two], HERE))
     monkeypatch.undo()
-    kept = one.keep(scores={}, error="", seconds=1.0)
+    kept = one.kept(seconds=1.0)
     assert list(sweep.rows([one], HERE)) == [kept]
     assert sweep.MissingDaskError()._render_traceback_() == [
         f"MissingDaskError: {sweep.MissingDaskError()}"
@@ -164,23 +248,23 @@ def test_without_dask_the_error_says_so_and_what_was_run_is_read(folder, tmp_pat
     ("where", "message"),
     [
         ({"scheduler": "tcp://127.0.0.1:9"}, "nobody answers there.*Start one with `dask sched"),
-        ({"cluster": "nowhere.Cluster"}, "cluster = 'nowhere.Cluster': there is no such class"),
-        ({"cluster": "LocalCluster"}, "cluster = 'LocalCluster': there is no such class"),
+        ({"scheduler": "nonsense"}, "scheduler = 'nonsense': nobody answers there"),
+        ({"cluster": "dask_cuda.LocalCUDACluster"}, "Cluster': there is no such class"),
         ({"cluster": "distributed.Cluster"}, "there is no such class"),
         (
-            {"cluster": "distributed.LocalCluster", "cluster_options": {"corse": 1}},
-            "LocalCluster' with {'corse': 1} could not be started",
+            {"cluster": "distributed.LocalCluster", "cluster_options": {"walltime": "1:00"}},
+            "LocalCluster' with {'walltime': '1:00'} could not be started",
         ),
     ],
 )
 def test_clusters_that_are_not_there(where, message, monkeypatch):
-    monkeypatch.setattr(sweep, "TIMEOUT", "1s")
+    monkeypatch.setattr(clusters, "TIMEOUT", "1s")
     with pytest.raises(ConfigError, match=message), sweep.client(sweep.Where(**where), 1):
         pass
 
 
 def test_dasks_own_setting_names_a_scheduler(monkeypatch):
-    monkeypatch.setattr(sweep, "TIMEOUT", "1s")
+    monkeypatch.setattr(clusters, "TIMEOUT", "1s")
     with (
         dask.config.set({"scheduler-address": "tcp://127.0.0.1:9"}),
         pytest.raises(ConfigError, match=r"scheduler = 'tcp://127\.0\.0\.1:9': nobody answers"),
@@ -194,7 +278,7 @@ def test_the_job_script_of_the_page_is_that_of_its_configuration():
     (configuration,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
     (script,) = re.findall(r"```bash\n(.*?)```", page, re.S)
     with dask.config.set(yaml.safe_load(configuration)):
-        cluster = sweep._cluster(sweep.Where(cluster="dask_jobqueue.SLURMCluster"))
+        cluster = clusters.started(sweep.Where(cluster="dask_jobqueue.SLURMCluster"))
         with cluster:
             made = re.sub(r"tcp://\S+", "tcp://ADDRESS", cluster.job_script())
     assert made.strip() == script.strip()
@@ -220,6 +304,19 @@ def test_errors_of_a_command_are_one_line_and_nothing_is_made(outputs, capsys):
         capsys.readouterr().err
     )
     assert not outputs.exists()
+
+
+def test_the_papers_tables_have_no_time_of_a_point(capsys):
+    command = [sweep.TABLES, "--table", "1", "--datasets", "digits", "--timeout", "5"]
+    assert sweep.main(command) == 2
+    assert "timeout = 5: benchmarks.paper_tables has none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "soon", "1e9"])
+def test_a_time_that_is_none(value, tmp_path, capsys):
+    book = notebook(tmp_path / "book.ipynb", SCORES)
+    assert sweep.main([str(book), "--grid", "n=1", "--timeout", value]) == 2
+    assert capsys.readouterr().err.startswith("timeout = ")
 
 
 def test_what_is_shown_is_in_the_grid():

@@ -6,27 +6,17 @@ import typing
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_keys import all_configs
 
 from facog_lab import config as base
-from facog_lab import datasets, embedding, parameters, presets, rebalancing
-from facog_lab.config import Config, ConfigError
+from facog_lab import datasets, parameters, presets
+from facog_lab.config import ConfigError
 
-
-def all_configs(of=Config):
-    """Every config of the lab, found and not listed."""
-    for kind in of.__subclasses__():
-        if kind.__module__.startswith("facog_lab."):
-            yield kind
-        yield from all_configs(kind)
-
-
-assert embedding
-assert rebalancing
 CONFIGS = sorted(set(all_configs()), key=lambda c: c.__name__)
 FIELDS = [(c, name) for c in CONFIGS for name in c.model_fields]
+A_DICTIONARY = st.dictionaries(st.text(), st.integers(), min_size=1)
 NONSENSE = st.one_of(
     st.floats(allow_nan=True, allow_infinity=True).filter(lambda x: not math.isfinite(x)),
-    st.dictionaries(st.text(), st.integers(), min_size=1),
     st.binary(min_size=1),
     st.sampled_from([object(), len, 1j]),
 )
@@ -74,6 +64,8 @@ def bad_values(field):
     """Values that a field must not take."""
     kinds = base._kinds(field)
     strategies = [NONSENSE]
+    if dict[str, typing.Any] not in kinds:
+        strategies.append(A_DICTIONARY)
     if int in kinds or float in kinds:
         strategies += [*outside(field), TEXTS, st.booleans(), st.lists(st.integers(), min_size=2)]
         if float not in kinds:
@@ -85,6 +77,8 @@ def bad_values(field):
         strategies += [st.text().filter(lambda text: text not in options), st.integers()]
     elif any(typing.get_origin(kind) is tuple for kind in kinds):
         strategies += [TEXTS, st.integers(), st.just([]), st.just([0]), st.just([1] * 9)]
+    elif any(typing.get_origin(kind) is dict for kind in kinds):
+        strategies += [TEXTS, st.integers(), st.lists(st.integers(), min_size=1)]
     else:  # a text
         strategies += [st.integers(), st.lists(st.text())]
     if type(None) not in kinds:

@@ -25,7 +25,7 @@ import tiny
 import torch
 from conftest import ROOT
 
-from facog_lab import explorers, figures, panels, presets, steering, store
+from facog_lab import explorers, figures, manifests, panels, presets, steering, store
 from facog_lab.datasets import DataConfig, load
 from facog_lab.dictionary import DictionaryConfig
 from facog_lab.files import DataError
@@ -137,7 +137,7 @@ def test_a_manifest_cannot_name_files_elsewhere(name, outputs):
     path = run.folder / "manifest.json"
     manifest = store.read_manifest(path)
     manifest["files"][name] = {"bytes": 0, "sha256": "0" * 64}
-    path.write_bytes(store._json(manifest | {"digest": store.digest(manifest)}))
+    path.write_bytes(manifests.as_json(manifest | {"digest": store.digest(manifest)}))
     with pytest.raises(store.StoreError, match=r"names a file outside"):
         run.load()
 

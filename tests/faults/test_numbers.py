@@ -7,10 +7,12 @@ import resource
 import subprocess
 import sys
 import time
+from typing import get_args
 
 import pytest
 import tiny
 import torch
+from test_bad_parameters import bounds
 
 from facog_lab import (
     oversamplers,
@@ -23,6 +25,8 @@ from facog_lab import (
     rewind,
     store,
 )
+from facog_lab.config import ConfigError
+from facog_lab.controls import MIN_TAU, Controls, OversamplerName
 from facog_lab.loop import OutOfMemoryError, TrainingError, enough_memory
 from facog_lab.phase1 import Phase1, Phase1Config
 from facog_lab.phase2 import Phase2, Phase2Config
@@ -224,6 +228,117 @@ def test_what_it_costs_is_under_one_percent(outputs, monkeypatch):
         share = keep / (rewind.STEPS_BETWEEN_COPIES * step)
         print(f"{loop.phase}: a step {1e3 * step:.2f} ms, a copy {1e3 * keep:.2f} ms, {share:.3%}")
         assert share < 0.01
+
+
+# The least and the largest of what is allowed
+
+
+def extremes(config, without=()):
+    """Every number of a config at its bounds, and what is near 0 where that is allowed."""
+    for name, field in config.model_fields.items():
+        found = bounds(field)
+        if name in without or not {"le", "lt"} & found.keys():
+            continue
+        whole = field.annotation is int
+        low, high = found.get("ge", found.get("gt")), found.get("le", found.get("lt"))
+        values = [low, high, *([low + 1, high - 1] if whole else [5e-324, 1e-300, 1e-40, 1e-8])]
+        values.append(math.nextafter(high, 0) if "lt" in found and not whole else high)
+        for value in dict.fromkeys(values):
+            try:
+                config(**{name: value})
+            except ConfigError:
+                continue
+            yield name, value
+
+
+COSTS = {"epochs", "batch_size", "seed", "generator_hidden"}  # which only take longer
+
+
+def ends_or_says_why(make, name, value):
+    """A loop comes to its end with numbers, or says what went wrong and with which settings."""
+    said = ""
+    try:
+        loop = make()
+        list(loop)
+        loop.rewind.check()
+    except TrainingError as error:
+        said = str(error)
+    except ConfigError:
+        return
+    assert not said or "became NaN or infinite, with " in said
+    assert not said or name not in rewind.RATES or f"{name} = {value:g}" in said
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("oversampler", get_args(OversamplerName))
+def test_phase_2_at_the_bounds_of_every_setting(oversampler):
+    of = tiny.dictionary()
+    for name, value in extremes(Phase2Config, COSTS):
+        given = {"oversampler": oversampler, "epochs": 2, "batch_size": 16, name: value}
+        ends_or_says_why(
+            lambda given=given: Phase2(Phase2Config(**given), of, tiny.model(of), "cpu"),
+            name,
+            value,
+        )
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("objective", get_args(phase1.ObjectiveName))
+def test_phase_1_at_the_bounds_of_every_setting(objective):
+    slow = {*COSTS, "width", "feature_dim", "projection_dim", "crop_size", "warmup_epochs"}
+    for name, value in extremes(Phase1Config, slow):
+        given = {**tiny.PHASE1, "epochs": 2, "objective": objective, name: value}
+        ends_or_says_why(
+            lambda given=given: Phase1(Phase1Config(**given), tiny.long_tailed(), "cpu"),
+            name,
+            value,
+        )
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", rebalancing.HEADS)
+def test_heads_at_the_bounds_of_every_setting(name):
+    of = tiny.dictionary()
+    for field, value in extremes(rebalancing.HeadConfig, COSTS):
+        config = rebalancing.head_config(name, **{"epochs": 2, "batch_size": 16, field: value})
+        said = ""
+        try:
+            made = rebalancing.train_head(config, of, tiny.model(of), "cpu")
+            assert all(t.isfinite().all() for t in made.classifier.state_dict().values())
+        except TrainingError as error:
+            said = str(error)
+        assert not said or re.search(r"became NaN or infinite .*, with lr = \S+, loss = ", said)
+
+
+@pytest.mark.parametrize("value", [1e-300, 5e-324, 9e-5])
+@pytest.mark.parametrize("config", [Phase1Config, Phase2Config, Controls])
+def test_a_temperature_that_nothing_can_be_divided_by_is_refused_at_once(config, value):
+    with pytest.raises(
+        ConfigError, match=rf"temperature = {value}: .* at least 0\.0001, at most 1"
+    ):
+        config(temperature=value)
+
+
+@pytest.mark.parametrize("oversampler", ["facog", "facog_attention"])
+def test_the_least_temperature_is_one_that_can_be_trained_with(oversampler):
+    of = tiny.dictionary()
+    config = Phase2Config(
+        temperature=MIN_TAU, lambda_asc=0.1, oversampler=oversampler, epochs=2, batch_size=16
+    )
+    loop = Phase2(config, of, tiny.model(of), "cpu")
+    list(loop)
+    loop.rewind.check()
+
+
+def test_the_error_says_with_which_settings():
+    of = tiny.dictionary()
+    config = Phase2Config(epochs=60, batch_size=16)
+    loop = Phase2(config, of, tiny.model(of), "cpu")
+    loop.controls = loop.controls.replace(lr_classifier=100)
+    with pytest.raises(
+        TrainingError, match=r"with .*lr_classifier = 100, temperature = 0\.1, lamb"
+    ):
+        list(loop)
 
 
 # Memory

@@ -17,7 +17,7 @@ import stages
 import torch
 from pydantic import Field
 
-from facog_lab import disk, pipeline, presets, resumable, store
+from facog_lab import disk, manifests, pipeline, presets, resumable, store
 from facog_lab.config import Config, digest
 
 KINDS = ("state", "history", "manifest", "previous", "config")
@@ -307,7 +307,7 @@ def same(one, two):
 def forged(run, **changes):
     path = run.folder / "manifest.json"
     manifest = store.read_manifest(path) | changes
-    path.write_bytes(store._json(manifest | {"digest": digest(manifest)}))
+    path.write_bytes(manifests.as_json(manifest | {"digest": digest(manifest)}))
 
 
 @pytest.mark.parametrize(
@@ -422,4 +422,4 @@ def test_writes_are_whole_or_not_there(tmp_path, monkeypatch):
 
 
 def test_the_record_is_json():
-    assert json.loads(store._json({"a": [1.5, None]})) == {"a": [1.5, None]}
+    assert json.loads(manifests.as_json({"a": [1.5, None]})) == {"a": [1.5, None]}
