@@ -1,7 +1,7 @@
 """Columns of plain data as the features that an oversampler takes, and what it makes, as columns.
 
-An oversampler knows float32 features of about unit size; data are any numbers. So what is mixed from
-real rows is mixed again here, in float64, from the rows themselves.
+An oversampler knows float32 features of about unit size; data are any numbers. So what is mixed
+from real rows is mixed again here, in float64, from the rows themselves.
 """
 
 from __future__ import annotations
@@ -64,9 +64,7 @@ class Columns:
                 self.unit = np.sqrt(((share.std(0) * relative) ** 2).mean()) / relative
             self.features = ((share - self.mean) / self.unit).astype(np.float32)
 
-    def back(
-        self, made: Mix, row_of: NDArray[np.int64], labels: NDArray[np.int64]
-    ) -> NDArray[Any]:
+    def back(self, made: Mix, row_of: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[Any]:
         """What an oversampler made of the features, as rows of the data's own units and type.
 
         A copy of a row is that row. A mix of rows lies, column by column, in the range of its

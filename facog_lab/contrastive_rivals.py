@@ -174,7 +174,7 @@ def class_targets(num_points: int, dim: int, rng: torch.Generator) -> Tensor:
         return loss
 
     with torch.enable_grad():
-        search.step(closure)  # type: ignore[no-untyped-call]
+        search.step(closure)
     return F.normalize(points.detach(), dim=1).float()
 
 

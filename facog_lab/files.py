@@ -14,6 +14,7 @@ from typing import BinaryIO, Protocol
 import torch
 
 from facog_lab import draws
+from facog_lab.config import LabError
 
 MAX_FILES = 3_000_000  # in a folder; ImageNet has 1.4 million
 MAX_DIRECTORY_BYTES = 24 * 2**20  # of a zip's table of contents: some 300,000 files, 200 MB here
@@ -27,7 +28,7 @@ HELD_OUT = 0.2  # of each class, where there is none
 ClassFiles = dict[str, list[str]]  # the files of each class, both in sorted order
 
 
-class DataError(RuntimeError):
+class DataError(LabError, RuntimeError):
     """A data set is missing, damaged, or does not suit what is asked of it."""
 
 

@@ -22,7 +22,7 @@ import torch
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from facog_lab import presets, processes
-from facog_lab.config import Config, ConfigError, Device, unknown
+from facog_lab.config import Config, ConfigError, Device, LabError, unknown
 from facog_lab.datasets import DataConfig
 from facog_lab.dictionary import DictionaryConfig
 from facog_lab.disk import project_root
@@ -41,7 +41,7 @@ STAGES: dict[str, type[Config]] = {
 }
 
 
-class LaunchError(RuntimeError):
+class LaunchError(LabError, RuntimeError):
     """The processes that torchrun had started came to an end before their work did."""
 
 

@@ -32,7 +32,7 @@ from facog_lab.loop import NO_MEMORY, OutOfMemoryError, TrainingError
 from facog_lab.phase2 import Phase2, Phase2Config
 
 LR_CLASSIFIER = 0.05  # of a classifier that begins untrained; phase 2 fine-tunes at 0.005
-# What these do hangs on distances between samples: columns keep their sizes, as in imbalanced-learn.
+# These hang on distances between samples: columns keep their sizes, as in imbalanced-learn.
 BY_DISTANCE = ("smote", "borderline_smote", "dos")
 NUMBERS = "biuf"  # the kinds of NumPy's types that can be mixed
 NO_NUMBERS = (
@@ -127,8 +127,9 @@ class FeatureOversampler(BaseOverSampler):
             whole = checked[:, self._whole]
             if checked.dtype.kind == "f" and self._whole.any() and abs(whole).max() > 2**53:
                 raise ValueError(
-                    "X has whole numbers above 2^53 beside columns of real numbers, and a real number "
-                    "of 64 bits cannot hold them: count them from their smallest, or in larger units."
+                    "X has whole numbers above 2^53 beside columns of real numbers, and a real "
+                    "number of 64 bits does not hold them: count them from their smallest, or in "
+                    "larger units."
                 )
         return checked, y, binarize_y
 
@@ -212,8 +213,8 @@ class FeatureOversampler(BaseOverSampler):
             raise TrainingError(
                 f"{asked}: a loss became NaN or infinite within steps = {self.steps:,}. Column "
                 f"{far.argmax()} reaches {far.max():.3g} standard deviations from its mean: look "
-                "there for outliers, set steps lower, or choose an oversampler that learns nothing, "
-                "such as 'smote'."
+                "there for outliers, set steps lower, or choose an oversampler that learns "
+                "nothing, such as 'smote'."
             ) from None
         except (RuntimeError, MemoryError) as error:
             memory = isinstance(error, (OutOfMemoryError, MemoryError))

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field, model_validator
 
-from facog_lab.config import Config, ConfigError
+from facog_lab.config import Config, ConfigError, LabError
 from facog_lab.points import Point, Row, points, said
 from facog_lab.progress import Progress
 
@@ -39,7 +39,7 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
-class MissingDaskError(ImportError):
+class MissingDaskError(LabError, ImportError):
     """Dask is not installed."""
 
     def __init__(self) -> None:

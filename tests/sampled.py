@@ -32,7 +32,7 @@ def floats(dtype):
 
 
 def integers(dtype):
-    """At the bottom, the middle and the top of the type, from two values to as many as there are."""
+    """At the bottom, middle and top of the type, from two values to as many as there are."""
     least, most = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
     spans = sorted({1, 9, 100, min(10**9, most), most - least})
     return [
@@ -62,7 +62,9 @@ def data(case):
         return x.astype(case.dtype), LABELS
     share = rng.integers(0, 2**53, size=(31, 3))
     share[0], share[1], share[:, 2] = 0, 2**53 - 1, 0
-    of = [[int(case.offset) + int(s) * (int(case.scale) + 1) // 2**53 for s in row] for row in share]
+    of = [
+        [int(case.offset) + int(s) * (int(case.scale) + 1) // 2**53 for s in row] for row in share
+    ]
     return np.array(of, dtype=case.dtype), LABELS
 
 

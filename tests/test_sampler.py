@@ -95,7 +95,7 @@ def test_neighbours_are_those_of_the_data_as_given(name):
     """A column that is a million times as wide decides alone."""
     x, y = unequal()
     x = x * [1, 1e6, 1, 1, 1, 1]
-    made, of = check(name, x, y)
+    made, _ = check(name, x, y)
     alone, _ = check(name, x[:, [1]], y)
     assert np.allclose(made[:, 1], alone[:, 0])
 
@@ -242,7 +242,7 @@ def test_columns_that_are_no_numbers_are_refused(change, message):
 
 def test_whole_numbers_that_a_frame_cannot_keep_are_refused():
     x, y = frame()
-    with pytest.raises(ValueError, match="whole numbers above 2.53 beside"):
+    with pytest.raises(ValueError, match=r"whole numbers above 2\^53 beside"):
         sampler("random_oversampling").fit_resample(x.assign(visits=x.visits + 2**60), y)
     alone = x[["visits"]] + 2**60
     out, _ = sampler("random_oversampling").fit_resample(alone, y)
@@ -251,7 +251,7 @@ def test_whole_numbers_that_a_frame_cannot_keep_are_refused():
 
 def test_times_in_an_array_are_refused():
     x = np.arange(20).astype("datetime64[s]")[:, None]
-    with pytest.raises(ValueError, match="X holds datetime64.*times as seconds"):
+    with pytest.raises(ValueError, match=r"X holds datetime64.*times as seconds"):
         sampler("smote").fit_resample(x, [0] * 15 + [1] * 5)
 
 
