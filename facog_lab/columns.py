@@ -44,11 +44,10 @@ class Columns:
             # around, so that the difference of any two 64-bit integers is right.
             self.first = rows.min(0).astype(np.uint64)
             counted = rows.astype(np.uint64) - self.first
-            self.last = counted.max(0)
-        self.values = counted.astype(np.result_type(rows, np.float64))  # (N, D)
-        of_class = [self.values[labels == label] for label in range(labels.max() + 1)]
+        of_class = [counted[labels == label] for label in range(labels.max() + 1)]
         self.least = np.stack([own.min(0) for own in of_class])  # (C, D)
         self.most = np.stack([own.max(0) for own in of_class])
+        self.values = counted.astype(np.result_type(rows, np.float64))  # (N, D)
         # Shares of a column's range, 0 to 1, before anything is squared or added up: then no number
         # is too large or too small. A power of two changes no digit.
         self.power = np.frexp(np.abs(self.values).max(0))[1]
@@ -78,18 +77,18 @@ class Columns:
         Returns:
             (B, D), of the type of `rows`.
         """
-        least, most = self.least.min(0), self.most.max(0)
+        everything = self.least.min(0), self.most.max(0)
         with np.errstate(over="ignore"):  # past float64's largest number, and brought back below
             if made.rows is None or made.weights is None:
                 share = self.mean + made.features.double().cpu().numpy() * self.unit
                 values = np.ldexp(self.low + share * self.width, self.power)
-                return self._typed(values.clip(least, most))
+                return self._typed(values, *everything)
             parents, weights = row_of[made.rows.cpu().numpy()], made.weights.double().cpu().numpy()
             values = self._mixed(parents, weights / weights.sum(1, keepdims=True))
             if made.added is not None:
                 moved = made.added.double().cpu().numpy() * self.unit * self.width
-                return self._typed((values + np.ldexp(moved, self.power)).clip(least, most))
-        rows = self._typed(values.clip(self.least[labels], self.most[labels]))
+                return self._typed(values + np.ldexp(moved, self.power), *everything)
+        rows = self._typed(values, self.least[labels], self.most[labels])
         copied = weights.max(1) == 1
         rows[copied] = self.rows[parents[copied, weights[copied].argmax(1)]]
         return rows
@@ -101,12 +100,12 @@ class Columns:
         of_row = sparse.csr_array((weights.ravel(), parents.ravel(), ends), shape=shape)
         return of_row @ self.values
 
-    def _typed(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Values within the range of the data, in the type that the rows have."""
-        values = np.where(self.whole, np.rint(values), values)
+    def _typed(self, values: NDArray[Any], least: NDArray[Any], most: NDArray[Any]) -> NDArray[Any]:
+        """Values, brought between the least and the most, in the type that the rows have."""
+        values = np.where(self.whole, np.rint(values), values).clip(least, most)
         kind = self.rows.dtype
         if kind.kind not in "iu":
             return values.astype(kind)
-        # 2^64 - 1 is no float64, so the largest of each column is seen to once more.
-        counted = np.minimum(values, np.nextafter(2.0**64, 0)).astype(np.uint64)
-        return (np.minimum(counted, self.last) + self.first).astype(kind)
+        # Not every whole number of 64 bits is a float64, so the bounds are seen to once more.
+        counted = np.minimum(values, np.nextafter(2.0**64, 0)).astype(np.uint64).clip(least, most)
+        return (counted + self.first).astype(kind)
