@@ -156,7 +156,7 @@ class GAMO(CGAN):
         empty = slots >= size[:, None]
         rows = torch.where(empty, first[:, None], first[:, None] + slots)  # (B, N)
         # By one matrix product: N features for each label would be most of the time of a step.
-        made = weights @ self.dictionary.features
+        made = weights @ self.dictionary.features.float()
         return Mix(made, weights.gather(1, rows).masked_fill(empty, 0), rows)
 
 

@@ -111,7 +111,7 @@ def on_training_images(classifier: nn.Module, dictionary: FeatureDictionary) -> 
 
 def nearest_classes(features: Tensor, real: Tensor, real_labels: Tensor) -> Tensor:
     """(M,) the classes of the real features, (N, D), nearest (Euclidean) to (M, D) features."""
-    return real_labels[torch.cdist(features, real).argmin(1)]
+    return real_labels[torch.cdist(features, real.float()).argmin(1)]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -38,7 +38,7 @@ def class_means(dictionary: FeatureDictionary) -> Tensor:
     """(C, D) the mean feature of each class."""
     sums = torch.zeros(
         dictionary.num_classes, dictionary.feature_dim, device=dictionary.features.device
-    ).index_add_(0, dictionary.labels, dictionary.features)
+    ).index_add_(0, dictionary.labels, dictionary.features.float())
     return sums / dictionary.starts.diff()[:, None]
 
 
@@ -76,7 +76,7 @@ class TailCalib(Unlearned):
     def __init__(self, dictionary: FeatureDictionary, k: int = K) -> None:
         self.dictionary, self.k = dictionary, min(k, dictionary.num_classes)
         self.means = class_means(dictionary)
-        self.centred = dictionary.features - self.means[dictionary.labels]  # (R, D)
+        self.centred = dictionary.features.float() - self.means[dictionary.labels]  # (R, D)
         self.deviation = dictionary.starts.diff().sub(1).clamp(min=1).rsqrt()  # 1/√(N-1), (C,)
 
     def generate(self, labels: Tensor, controls: Controls, rng: torch.Generator) -> Mix:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
-from facog_lab.config import Config, ConfigError, unknown
+from facog_lab.config import Config, ConfigError, LabError, unknown
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -46,7 +46,7 @@ CONFIGURED = (
 )
 
 
-class MissingDaskError(ImportError):
+class MissingDaskError(LabError, ImportError):
     """Dask is not installed."""
 
     def __init__(self) -> None:

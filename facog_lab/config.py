@@ -25,7 +25,11 @@ from pydantic.fields import FieldInfo
 Device = Literal["auto", "cpu", "cuda"]
 
 
-class ConfigError(ValueError):
+class LabError(Exception):
+    """What the lab itself says is wrong: the message names the thing and the remedy."""
+
+
+class ConfigError(LabError, ValueError):
     """A setting has an unknown name, or a value of the wrong type or outside its range."""
 
     def _render_traceback_(self) -> list[str]:

@@ -36,7 +36,7 @@ class FeatureDictionary:
 
     Attributes:
         features: (R, D) float32, or float16 where it was made so; the rows of a class next to each
-            other. `gather` gives float32.
+            other. Compute with what `gather` gives, or with `features.float()`.
         labels: (R,) int64, ascending.
         images: (R,) int64, the training image each row was made from.
         class_counts: (C,) int64, training images (not rows) of each class.
@@ -170,7 +170,7 @@ class FeatureDictionary:
     def outwards(self, label: int) -> Tensor:
         """(N_c,) int64: the rows of a class, from the nearest to its mean to the farthest."""
         first, last = self.starts[label : label + 2].tolist()
-        own = self.features[first:last]
+        own = self.features[first:last].float()
         return first + (own - own.mean(0)).norm(dim=1).argsort(stable=True)
 
     def nearest(self, row: int, k: int) -> tuple[Tensor, Tensor]:
@@ -184,8 +184,8 @@ class FeatureDictionary:
             (k,) int64 rows of `features`, nearest first, and their (k,) float32 distances.
         """
         # Distances by subtraction: near ones would drown in the rounding of a matrix product.
-        exactly = "donot_use_mm_for_euclid_dist"
-        far = torch.cdist(self.features[row : row + 1], self.features, compute_mode=exactly)[0]
+        features = self.features.float()
+        far = torch.cdist(features[row, None], features, 2, "donot_use_mm_for_euclid_dist")[0]
         others = (self.images != self.images[row]).nonzero()[:, 0]
         distances, order = far[others].sort(stable=True)
         return others[order[:k]], distances[:k]

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import facog_lab
+from facog_lab.config import LabError
 
 
-class StoreError(RuntimeError):
+class StoreError(LabError, RuntimeError):
     """A run's folder cannot be written, or holds what was not written by this lab for this run."""
 
 

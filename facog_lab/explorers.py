@@ -280,10 +280,10 @@ def _portrait(
     """The figure of one feature: of a class the one that lies so far out, 0 the nearest."""
     outwards = dictionary.outwards(label)
     row, name = int(outwards[number]), dictionary.class_names[label][:40]
-    mean = dictionary.features[outwards].mean(0)
+    mean = (own := dictionary.gather(outwards)).mean(0)
     rows, distances = dictionary.nearest(row, NEIGHBOURS)
     same = int((dictionary.labels[rows] == label).sum())
-    far = (dictionary.features[outwards[[number, -1]]] - mean).norm(dim=1).tolist()
+    far = (own[[number, -1]] - mean).norm(dim=1).tolist()
     title = f"{name}: feature {number:,} of 0 to {len(outwards) - 1:,}, from the mean outwards"
     said = (
         f"{far[0]:.3g} from the mean of its class (the farthest: {far[1]:.3g}); {same} of its "

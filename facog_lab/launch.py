@@ -22,7 +22,7 @@ import torch
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from facog_lab import presets, processes
-from facog_lab.config import ConfigError, Device, unknown
+from facog_lab.config import ConfigError, Device, LabError, unknown
 from facog_lab.disk import project_root
 from facog_lab.presets import Experiment
 
@@ -31,7 +31,7 @@ SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_TO_END = 40.0  # torchrun gives its processes 30 before it kills them
 
 
-class LaunchError(RuntimeError):
+class LaunchError(LabError, RuntimeError):
     """The processes that torchrun had started came to an end before their work did."""
 
 

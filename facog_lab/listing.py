@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from facog_lab.config import LabError
+
 MAX_FILES = 3_000_000  # in a folder; ImageNet has 1.4 million
 MAX_FOLDERS = 300_000  # ImageNet-21k has 21,841
 MAX_DEPTH = 64  # folders in each other
@@ -34,7 +36,7 @@ TWICE = "in the zip a second time"
 Chain = frozenset[tuple[int, int]]  # the folders that a folder lies in, by device and inode
 
 
-class DataError(RuntimeError):
+class DataError(LabError, RuntimeError):
     """A data set is missing, damaged, or does not suit what is asked of it."""
 
     def _render_traceback_(self) -> list[str]:

@@ -12,18 +12,18 @@ from typing import Any
 
 import torch
 
-from facog_lab.config import Device
+from facog_lab.config import Device, LabError
 from facog_lab.machine import free_memory, keep_freed_memory
 
 # What PyTorch's allocators say on CUDA, on Linux and macOS, and on Windows.
 NO_MEMORY = "out of memory|can't allocate memory|not enough memory"
 
 
-class TrainingError(RuntimeError):
+class TrainingError(LabError, RuntimeError):
     """A loss, a gradient or a weight became NaN or infinite; nothing was saved from it."""
 
 
-class OutOfMemoryError(RuntimeError):
+class OutOfMemoryError(LabError, RuntimeError):
     """A step asked for more memory than there is; nothing of the settings was changed for it."""
 
 

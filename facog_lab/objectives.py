@@ -12,8 +12,8 @@ from facog_lab import draws, losses, models
 from facog_lab.contrastive_rivals import (
     assignment,
     balanced_contrastive,
+    class_targets,
     k_positive_contrastive,
-    simplex,
 )
 from facog_lab.rebalanced_losses import LDAM_SCALE, ClassificationLoss, LossName
 
@@ -88,7 +88,9 @@ class Objective(nn.Module):
         classes, width = len(class_counts), config.projection_dim
         if self.parts.contrast == "tsc":
             turn = draws.generator("cpu", config.seed, "phase1", "targets")
-            self.register_buffer("targets", simplex(classes, width, turn))  # one each, of nobody
+            self.register_buffer(
+                "targets", class_targets(classes, width, turn)
+            )  # one each, of nobody
             self.register_buffer("means", torch.zeros(classes, width))
             self.register_buffer("target_of", torch.arange(classes))
         if self.parts.contrast == "bcl":

@@ -7,26 +7,48 @@
 Every seed draws its own long-tailed subset, initial weights and views; with --dictionary it draws
 those of phase 2 alone, on features kept in benchmarks/dictionaries. Rows that are in the files are
 not made again, runs that are in outputs/ are loaded, one that was cut off is resumed: give the same
-command again. Needs the training core alone.
+command again. A cell that fails, whatever the reason, is listed at the end, and the others are run.
+Needs the training core alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import statistics
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from facog_lab import cells, pipeline, presets, published, results
 from facog_lab.cells import Task
-from facog_lab.config import Device
-from facog_lab.loop import TrainingError, pick_device
+from facog_lab.config import Device, LabError
+from facog_lab.loop import pick_device
 
 DATASETS = {"1": ["mnist", "fashion_mnist"], "2": ["cifar10", "cifar100"], "3": ["imagenet_lt"]}
 RATIOS = {"cifar10": [100.0, 50.0, 10.0], "cifar100": [100.0, 50.0, 10.0]}  # of Table 2
+
+
+class Failures(dict[str, Exception]):
+    """What has no result, by name, and why."""
+
+    @contextlib.contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Ends here what goes wrong inside, and says it."""
+        try:
+            yield
+        except Exception as error:  # an error of the lab or a fault in it: others can still be run
+            if not isinstance(error, LabError):
+                traceback.print_exc()
+            self[name] = error
+            print(f"{name}: {self.said(name)}", flush=True)
+
+    def said(self, name: str) -> str:
+        """Why, in words."""
+        return f"{type(self[name]).__name__}: {self[name]}"
 
 
 class Job(NamedTuple):
@@ -41,6 +63,12 @@ class Job(NamedTuple):
     task: Task
     file: results.ResultFile
     about: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """File and cell, for a person."""
+        cell = self.task.cell
+        return f"{self.file.path.stem} · {cell.method} {cell.variant or cell.level}"
 
 
 def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -69,8 +97,8 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def jobs(options: argparse.Namespace) -> Iterator[Job]:
-    """All jobs of a command, seed by seed, those on the same features after each other."""
+def jobs(options: argparse.Namespace, failures: Failures) -> Iterator[Job]:
+    """What a command has to run, seed by seed, those on the same features after each other."""
     wanted = dict.fromkeys(cell for table in options.table for cell in cells.TABLES[table])
     chosen = [
         cell
@@ -82,13 +110,14 @@ def jobs(options: argparse.Namespace) -> Iterator[Job]:
     if given is not None:
         chosen = [cell for cell in chosen if not cell.before_phase2]
     for seed in options.seeds:
-        for name, base, about in bases(options, seed):
-            path = results.folder() / f"{name}_seed{seed}.json"
-            file = results.ResultFile(path, {"settings": base.written()})
-            for cell in chosen:
-                task = Task(cell, base, given)
-                cells.check(task)
-                yield Job(task, file, about)
+        for dataset, ratio in [(None, None)] if given else data_sets(options):
+            found: list[Job] = []
+            with failures.of(f"{options.dictionary or dataset} · seed {seed}"):
+                stem, base, about = basis(options, seed, dataset, ratio)
+                path = results.folder() / f"{stem}_seed{seed}.json"
+                file = results.ResultFile(path, {"settings": base.written()})
+                found = [Job(Task(cell, base, given), file, about) for cell in chosen]
+            yield from found
 
 
 def parts(arguments: list[str]) -> list[list[str]]:
@@ -117,31 +146,29 @@ def data_sets(options: argparse.Namespace) -> Iterator[tuple[str, float | None]]
             yield dataset, ratio
 
 
-def bases(
-    options: argparse.Namespace, seed: int
-) -> Iterator[tuple[str, presets.Experiment, dict[str, Any]]]:
-    """The name of the result file, the experiment and what rows say of it, of each data set."""
+def basis(
+    options: argparse.Namespace, seed: int, dataset: str | None, ratio: float | None
+) -> tuple[str, presets.Experiment, dict[str, Any]]:
+    """The name of the result file, the experiment and what rows say of it, of a data set."""
     if options.dictionary:
         facts = published.read_facts(published.FOLDER, options.dictionary)
         preset = facts.get("preset", "paper")
         base = presets.experiment(preset, data={"dataset": facts["dataset"]}, seed=seed)
         about = {"dataset": facts["dataset"], "imbalance_ratio": float(facts["imbalance_ratio"])}
         about |= {"preset": preset, "seed": seed, "dictionary": options.dictionary}
-        yield f"on_{options.dictionary}", base, about
-        return
-    for dataset, ratio in data_sets(options):
-        wanted = {"dataset": dataset, "split_seed": seed}
-        if ratio is not None:
-            wanted["imbalance_ratio"] = ratio
-        preset = presets.resolved(options.preset, dataset)
-        base = presets.experiment(preset, data=wanted, seed=seed)
-        data = pipeline.data(base.data)
-        asked = base.data.imbalance_ratio if base.data.profile == "exponential" else None
-        about = {"dataset": data.name, "imbalance_ratio": asked or data.imbalance_ratio}
-        about |= {"preset": preset, "seed": seed, "dictionary": None}
-        tail = f"lt_{asked:g}" if asked else "lt"
-        stem = re.sub(r"\W+", "-", data.name).strip("-").removesuffix("_lt")
-        yield f"{stem}_{tail}_{preset}", base, about
+        return f"on_{options.dictionary}", base, about
+    wanted: dict[str, Any] = {"dataset": dataset, "split_seed": seed}
+    if ratio is not None:
+        wanted["imbalance_ratio"] = ratio
+    preset = presets.resolved(options.preset, str(dataset))
+    base = presets.experiment(preset, data=wanted, seed=seed)
+    data = pipeline.data(base.data)
+    asked = base.data.imbalance_ratio if base.data.profile == "exponential" else None
+    about = {"dataset": data.name, "imbalance_ratio": asked or data.imbalance_ratio}
+    about |= {"preset": preset, "seed": seed, "dictionary": None}
+    tail = f"lt_{asked:g}" if asked else "lt"
+    stem = re.sub(r"\W+", "-", data.name).strip("-").removesuffix("_lt")
+    return f"{stem}_{tail}_{preset}", base, about
 
 
 class Clock:
@@ -182,39 +209,46 @@ class Clock:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs what is missing; the exit status says whether all of it could be run."""
-    options = parsed(arguments)
-    everything = list(jobs(options))
-    missing = [job for job in everything if not job.file.has(job.task.key())]
-    clock, failed = Clock(results.read()), []
+    """Runs what is missing; the exit status says whether all of it could be run.
+
+    Raises:
+        LabError: if no data set of the command can be read.
+    """
+    options, failures = parsed(arguments), Failures()
+    everything = list(jobs(options, failures))
+    if failures and not everything:
+        raise next(iter(failures.values()))
+    missing = []
+    for job in everything:
+        with failures.of(job.name):
+            cells.check(job.task)
+            if not job.file.has(job.task.key()):
+                missing.append(job)
+    clock = Clock(results.read())
     print(f"{len(everything)} cells, {len(missing)} to run: {clock.left(missing)}", flush=True)
     command = "python -m benchmarks.paper_tables " + " ".join(arguments or sys.argv[1:])
     run = results.run_facts(command, str(pick_device(options.device)))
-    for number, (task, file, about) in enumerate(missing):
-        cell = task.cell
-        name = f"{file.path.stem} · {cell.method} {cell.variant or cell.level}"
+    for number, job in enumerate(missing):
         if options.dry_run:
-            print(name)
+            print(job.name)
             continue
         began = time.monotonic()
-        try:
-            rows = cells.measure(task, about, options.device)
-        except TrainingError as error:
-            failed.append(name)
-            print(f"{name}: {error}", flush=True)
-            continue
-        file.add(rows, run)
-        clock.note(rows[0], rows[0]["seconds"] or time.monotonic() - began)
-        print(
-            f"[{number + 1}/{len(missing)}] {name}: ACSA {100 * rows[0]['acsa']:.1f} in "
-            f"{time.monotonic() - began:.0f} s; {clock.left(missing[number + 1 :])}",
-            flush=True,
-        )
-        if options.publish and cell == cells.PHASE1:
-            publish(task, file, about, options.device, run)
-    if failed:
-        print(f"{len(failed)} cells have no result: {'; '.join(failed)}", file=sys.stderr)
-    return 1 if failed else 0
+        with failures.of(job.name):
+            rows = cells.measure(job.task, job.about, options.device)
+            job.file.add(rows, run)
+            clock.note(rows[0], rows[0]["seconds"] or time.monotonic() - began)
+            print(
+                f"[{number + 1}/{len(missing)}] {job.name}: ACSA {100 * rows[0]['acsa']:.1f} in "
+                f"{time.monotonic() - began:.0f} s; {clock.left(missing[number + 1 :])}",
+                flush=True,
+            )
+            if options.publish and job.task.cell == cells.PHASE1:
+                publish(*job, options.device, run)
+    if failures:
+        print(f"{len(failures)} without a result:", file=sys.stderr)
+        for name in failures:
+            print(f"  {name}: {failures.said(name)}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 def publish(

@@ -180,7 +180,7 @@ def decided(preset: str, dataset: str) -> dict[str, Settings]:
     """
     family, name = dataset.split(":")[0], resolved(preset, dataset)
     if name not in STAGES:
-        raise ConfigError(unknown(preset, ("auto", *STAGES)).replace("setting", "preset"))
+        raise ConfigError(unknown(preset, ("auto", *STAGES), "preset"))
     if family not in STAGES[name]:
         raise ConfigError(
             f"preset = {preset!r}: {family} has none of that name; set preset to 'paper'."

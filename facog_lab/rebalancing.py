@@ -261,7 +261,7 @@ def choose_tau(
     refit = config.replace(fits="last_layer", start="new_last_layer")
     classifier = start(refit, model, dictionary)
     fit(refit, classifier, dictionary, (~held).nonzero()[:, 0])
-    features, labels = dictionary.features[held], dictionary.labels[held]
+    features, labels = dictionary.features[held].float(), dictionary.labels[held]
     with torch.no_grad():
         logits = classifier(features)
     scores = {}

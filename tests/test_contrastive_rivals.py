@@ -1,4 +1,5 @@
 import doctest
+import math
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from facog_lab import contrastive_rivals, losses
 from facog_lab.contrastive_rivals import (
     assignment,
     balanced_contrastive,
+    class_targets,
     k_positive_contrastive,
-    simplex,
+    uniformity,
 )
 
 
@@ -147,12 +149,51 @@ def test_batches_of_none_and_one(images):
         assert z.grad.isfinite().all()
 
 
-def test_the_simplex_is_regular():
+def test_few_targets_are_a_regular_simplex():
     for points, width in ((2, 1), (10, 64), (100, 128), (5, 4)):
-        t = simplex(points, width, generator())
+        t = class_targets(points, width, generator())
         expected = torch.full((points, points), -1 / (points - 1)).fill_diagonal_(1)
         assert torch.allclose(t @ t.T, expected, atol=1e-5)
-    assert not torch.allclose(simplex(3, 5, generator(0)), simplex(3, 5, generator(1)))
+    assert not torch.allclose(class_targets(3, 5, generator(0)), class_targets(3, 5, generator(1)))
+
+
+@pytest.mark.parametrize(
+    ("points", "width", "cosine"),
+    [(4, 2, 0.0), (7, 2, math.cos(math.tau / 7)), (6, 3, 0.0), (12, 3, 1 / math.sqrt(5))],
+    ids=["square", "heptagon", "octahedron", "icosahedron"],
+)
+def test_more_targets_than_fit_a_simplex_are_the_figures_that_are_known(points, width, cosine):
+    """The most even points of so many, where mathematics knows them."""
+    for seed in range(3):
+        t = class_targets(points, width, generator(seed))
+        assert t.dtype == torch.float32
+        assert torch.allclose(t.norm(dim=1), torch.ones(points), atol=1e-6)
+        nearest = (t @ t.T).fill_diagonal_(-1).amax(1)
+        assert torch.allclose(nearest, torch.full((points,), cosine), atol=0.01)
+
+
+def test_a_hundred_targets_in_64_dimensions():
+    """CIFAR-100 and the small network: at right angles, as 2 D points at most can be (Rankin)."""
+    t = class_targets(100, 64, generator()).double()
+    assert torch.equal(t.float(), class_targets(100, 64, generator()))
+    assert (t @ t.T).fill_diagonal_(-1).max() < 0.02
+    assert t.mean(0).norm() < 0.01
+    assert uniformity(t) < 14.28578  # 10,000 steps of Adam, as published: 14.28577373
+    assert uniformity(unit(100, 64)) > 14.2859
+
+
+def test_uniformity_is_what_the_published_code_says():
+    """Values of its own uniform_loss, on points of length 1 (commit c4f15eb)."""
+    points = torch.tensor(
+        [[-0.037765, 0.19538, 0.636194, -0.393642], [-0.855149, 0.472734, 0.611215, 0.431423],
+         [0.452466, -0.679525, 0.254402, -1.54576], [0.654562, 1.312499, -0.280996, 1.089059],
+         [1.062075, -0.400743, -0.591638, -0.994326], [-2.04106, 0.511066, 0.901595, 0.168936],
+         [0.357927, 2.089458, -1.251196, -0.208384]], dtype=torch.float64,
+    )  # fmt: skip
+    assert uniformity(F.normalize(points, dim=1), 0.5).item() == pytest.approx(2.78696223125)
+    few = F.normalize(points[:2], dim=1)
+    one = math.log(math.exp(2) + math.exp(2 * (few[0] @ few[1]).item()))
+    assert uniformity(few, 0.5).item() == pytest.approx(one)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 60])
@@ -175,7 +216,7 @@ def test_the_assignment_is_as_cheap_as_scipys(n):
         (lambda z, y: k_positive_contrastive(z, y, 0.1, generator(), -1), "k = -1"),
         (lambda z, y: k_positive_contrastive(z, y, 0.0, generator()), "above 0"),
         (lambda z, y: balanced_contrastive(z, y[:-1], z, 0.1), "do not fit"),
-        (lambda z, y: simplex(6, 4, generator()), "raise projection_dim to 5"),
+        (lambda z, y: class_targets(1, 4, generator()), "1 classes.*2 or more"),
     ],
 )
 def test_errors_name_what_is_wrong(call, message):

@@ -145,13 +145,20 @@ def test_tsc_gives_each_class_the_target_near_it():
     assert torch.allclose(objective.means[1], expected, atol=1e-6)
 
 
-def test_tsc_says_how_many_classes_it_has_targets_for():
-    with pytest.raises(ValueError, match="raise projection_dim to 9"):
-        Phase1(
-            Phase1Config(objective="tsc", architecture="small", projection_dim=8),
-            tiny.long_tailed((4,) * 10),
-            "cpu",
-        )
+@pytest.mark.parametrize("width", [2, 8, 9])
+def test_tsc_has_targets_for_more_classes_than_dimensions(width):
+    """CIFAR-100 and the small network: 100 classes, 64 dimensions."""
+    settings = tiny.PHASE1 | {"objective": "tsc", "projection_dim": width, "epochs": 2}
+    data = tiny.long_tailed((4,) * 10)
+    trained, again = (Phase1(Phase1Config(**settings), data, "cpu") for _ in range(2))
+    targets = trained.objective.targets.clone()
+    assert torch.allclose(targets.norm(dim=1), torch.ones(10), atol=1e-6)
+    assert len(targets.unique(dim=0)) == 10
+    list(trained)
+    assert torch.equal(trained.objective.targets, targets)
+    assert all(math.isfinite(x) for x in trained.history["epochs"]["loss"])
+    again.load_state(trained.state(), trained.history)
+    assert torch.equal(again.objective.targets, targets)
 
 
 def test_bcl_is_its_equation_and_its_prototypes_learn():

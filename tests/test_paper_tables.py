@@ -1,11 +1,16 @@
+import ast
 import json
+from pathlib import Path
 
 import pytest
 
+import facog_lab
 from facog_lab import cells, paper, paper_tables, pipeline, presets, published, results
 from facog_lab.cells import Cell, Task
-from facog_lab.config import ConfigError
-from facog_lab.loop import TrainingError
+from facog_lab.config import ConfigError, LabError
+from facog_lab.disk import StoreError
+from facog_lab.files import DataError
+from facog_lab.loop import OutOfMemoryError, TrainingError
 
 
 @pytest.fixture
@@ -88,21 +93,86 @@ def test_a_cut_off_command_goes_on_and_changed_settings_are_run_again(folder, mo
     assert len({row["key"] for row in rows}) == 6
 
 
+ERRORS = [
+    TrainingError("phase 2, step 3: loss_d became NaN"),
+    OutOfMemoryError("phase 1, step 1: out of memory on cpu"),
+    ConfigError("64 < 99: raise projection_dim"),
+    DataError("train/cat/1.png cannot be read"),
+    StoreError("outputs/digits: 3 MB were to be written"),
+    MemoryError("9 GiB"),
+    KeyError("a fault in the code"),
+]
+
+
 def test_a_cell_that_fails_stays_empty_and_the_others_are_run(folder, monkeypatch, capsys):
-    measure = cells.measure
+    measure, coming, raised = cells.measure, iter(ERRORS), {}
 
     def failing(task, about, device):
-        if task.cell.method == "facog":
-            raise TrainingError("phase 2, step 3: loss_d became NaN")
+        if task.cell.method in ("facog", "tailcalib"):
+            if error := next(coming, None):
+                raised[f"{task.cell.method} {task.cell.variant or task.cell.level}"] = error
+                raise error
+            pytest.fail("more cells than errors")
         return measure(task, about, device)
 
     monkeypatch.setattr(cells, "measure", failing)
-    assert paper_tables.main(command("--level", "feature")) == 1
+    methods = ("phase1", "facog", "tailcalib", "balanced_softmax")
+    assert paper_tables.main(command("--level", "feature", methods=methods)) == 1
     said = capsys.readouterr()
-    assert "loss_d became NaN" in said.out
-    assert "4 cells have no result" in said.err
+    assert list(raised.values()) == ERRORS
+    assert "7 without a result:" in said.err
+    for cell, error in raised.items():
+        assert str(error) in said.out
+        line = f"  digits_lt_20_cpu_seed0 · {cell}: {type(error).__name__}: {error}\n"
+        assert line in said.err
+    assert said.err.count("Traceback") == sum(not isinstance(e, LabError) for e in ERRORS)
     methods = {row["method"] for row in read(folder / "digits_lt_20_cpu_seed0.json")["rows"]}
     assert methods == {"phase1", "balanced_softmax"}
+
+
+def test_ctrl_c_ends_the_command(folder, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cells, "measure", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        paper_tables.main(command())
+
+
+def test_a_data_set_that_cannot_be_read_leaves_the_others(folder, capsys):
+    wanted = command("--level", "feature", methods=["phase1"])
+    wanted[3:4] = ["digits", "folder:/nowhere"]
+    assert paper_tables.main(wanted) == 1
+    said = capsys.readouterr()
+    assert "1 without a result:" in said.err
+    assert "folder:/nowhere · seed 0: DataError: " in said.err
+    assert [row["method"] for row in read(folder / "digits_lt_20_cpu_seed0.json")["rows"]]
+    wanted.remove("digits")
+    with pytest.raises(DataError):
+        paper_tables.main(wanted)
+
+
+def test_a_cell_whose_settings_are_wrong_leaves_the_others(folder, monkeypatch, capsys):
+    wrong = Cell("facog", changes=(("phase2.n_s", 99),))
+    monkeypatch.setitem(cells.TABLES, "fig3", [cells.PHASE1, wrong])
+    assert paper_tables.main(["--table", "fig3", "--datasets", "digits"]) == 1
+    said = capsys.readouterr()
+    assert "digits_lt_20_cpu_seed0 · facog n_s=99: ConfigError: n_s = 99" in said.err
+    assert [r["method"] for r in read(folder / "digits_lt_20_cpu_seed0.json")["rows"]] == ["phase1"]
+
+
+def test_every_error_of_the_lab_has_one_base():
+    ours = {"LabError"}
+    classes = [
+        node
+        for path in Path(facog_lab.__file__).parent.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and node.name.endswith("Error")
+    ]
+    for _ in classes:  # a base may come after what is derived from it
+        ours |= {c.name for c in classes if ours & {ast.unparse(base) for base in c.bases}}
+    assert {c.name for c in classes} == ours
+    assert {"ConfigError", "DataError", "StoreError", "TrainingError"} <= ours
 
 
 def test_on_kept_features_only_phase_2_is_run(folder, monkeypatch, tmp_path):
