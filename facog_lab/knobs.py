@@ -12,6 +12,7 @@ from facog_lab import theme
 from facog_lab.config import ConfigError
 from facog_lab.controls import Controls, OversamplerName
 from facog_lab.phase2 import Phase2
+from facog_lab.sliders import spoken
 
 Set = Callable[[str, Any], None]
 
@@ -69,7 +70,7 @@ class Knob:
         self.slider.set_trait("readout", False)
         self.slider.tooltip = f"{theme.label(field)}: {said}"
         self.slider.layout.width = "138px"
-        self.slider.add_class("facog-slider")
+        spoken(self.slider)
         self.box.observe(self._moved, "value")
         self.slider.observe(self._moved, "value")
         self.widget = widgets.HBox([self.box, self.slider])

@@ -6,6 +6,10 @@ ranges: each is set with room to grow, and set again when its data have outgrown
 
 A FigureWidget takes four messages to say what one can say; each wakes the kernel, the server and
 the page, on the cores that train. So here it is one.
+
+Plotly takes all marks out of a subplot of which a move names no trace. So every move names every
+trace, also those that stay where they are: all of a figure is there after each one, whatever was
+taken away, or went missing, before.
 """
 
 from __future__ import annotations
@@ -16,15 +20,17 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from facog_lab.figure_widget import FigureWidget
+
 ROOM = 0.25  # of the data's span that is left free when a range is set
 LEAST = 0.4  # of its axis that the data must fill, or its range is set again
-# With these Plotly.animate draws the given traces once, at once, and nothing else.
+# With these Plotly.animate draws traces once, at once, and neither axes nor labels.
 AT_ONCE = {"mode": "immediate", "transition": {"duration": 0}}
 AT_ONCE |= {"frame": {"duration": 0, "redraw": False}}
 
 
-class MovingFigure(go.FigureWidget):
-    """A FigureWidget whose `batch_animate` moves traces, at once, and draws nothing else.
+class MovingFigure(FigureWidget):
+    """A widget whose `batch_animate` moves its traces, at once, and draws nothing else.
 
     Its traces are scatters: plotly places a bar by the others beside it.
 
@@ -74,11 +80,16 @@ class MovingFigure(go.FigureWidget):
                 if (number, letter) in self._axes:
                     name = self._axes[number, letter]
                     self._extents[number, letter] = self._extent(name, values)
+        moved = dict(zip(trace_indexes, styles_data, strict=True))
+        every = [
+            {"x": trace.x, "y": trace.y} | moved.get(number, {})
+            for number, trace in enumerate(self.data)
+        ]
         with self.hold_sync():
             self._last_trace_edit_id += 1
             self._last_layout_edit_id += 1
             self._py2js_animate = {
-                **{"style_data": list(styles_data), "style_traces": list(trace_indexes)},
+                **{"style_data": every, "style_traces": list(range(len(every)))},
                 **{"layout_data": relayout_data, "animation_opts": animation_opts},
                 **{"trace_edit_id": self._last_trace_edit_id, "source_view_id": None},
                 "layout_edit_id": self._last_layout_edit_id,
