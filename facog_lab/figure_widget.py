@@ -1,9 +1,9 @@
 """Plotly's widget as a page can rely on it; it belongs to `figures`.
 
-Plotly's own FigureWidget is a module of 5 MB in every figure. A page that takes more than two
-seconds to load a widget's module never hears of that widget again (anywidget 0.11 gives up), so on
-a busy machine a figure came up as empty axes and stayed so. Here the module is a few lines that are
-there at once; plotly's code comes to the page once, for all figures of a notebook.
+Plotly's own FigureWidget is a module of 5 MB in every figure. A widget whose module is not there
+within two seconds hears nothing of its kernel any more (anywidget gives up), so that on a busy
+machine figures came up as empty axes and stayed so. Here the module is a few lines, and hears all
+whenever it comes; plotly's code comes to the page once, for all figures of a notebook.
 
 A page may still show less than the kernel has: it was loaded anew, words were lost, or a drawing
 took marks away. So it says what it shows, and what is missing is sent and drawn again.
@@ -11,6 +11,7 @@ took marks away. So it says what it shows, and what is missing is sent and drawn
 
 from __future__ import annotations
 
+import uuid
 from copy import deepcopy
 from typing import Any
 
@@ -40,6 +41,13 @@ async function load(model) {
     return plotly;
   })();
   return code.plotly;
+}
+
+// What anywidget hands on only if the page was quick, the model gets in any case.
+async function listen(model) {
+  const own = await model.widget_manager.get_model(model.get("_own"));
+  const base = Object.getPrototypeOf(Object.getPrototypeOf(own));
+  own.comm?.on_msg(message => base._handle_comm_msg.call(own, message));
 }
 
 // Traces that can be seen. A subplot that lost its layer of lines has none of them.
@@ -77,6 +85,7 @@ export default () => {
         return [event, () => early.push({ event, name, value: model.get(name) })];
       });
       for (const [event, act] of keep) model.on(event, act);
+      listen(model);
       plotly = load(model).then(code => {
         for (const [event, act] of keep) model.off(event, act);
         const figure = code.default();
@@ -158,6 +167,7 @@ class FigureWidget(go.FigureWidget):
 
     _esm = SCRIPT
     _code = traitlets.Unicode().tag(sync=True)
+    _own = traitlets.Unicode().tag(sync=True)
     description = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -171,6 +181,7 @@ class FigureWidget(go.FigureWidget):
     def open(self) -> None:
         """Tells the page of it; not before it has its traces, so that they come with it."""
         if self._whole:
+            self._own = self._model_id = uuid.uuid4().hex
             super().open()
 
     def describe(self) -> None:
