@@ -121,8 +121,8 @@ class Panel:
         bare = not (self._labelled(self.across) or self._labelled(self.up))
         unseen = [t for t in group if bare or t.get("opacity") == 0]  # drawn for their words alone
         if hidden := [_plain(text) for t in unseen for text in _listed(t.get("hovertext"))]:
-            pictures = "pictures: " if self.across.get("visible") is False else ""
-            return pictures + _some(hidden, "; ")
+            pictured = self.across.get("visible") is False
+            return f"{len(hidden)} pictures: " * pictured + _some(hidden, "; ")
         if bare or len(group) > LISTED:
             count = sum(map(_marks, group))
             return f"{count:,} point{'s' * (count > 1)}" if count else ""
