@@ -75,7 +75,7 @@ class Number(w.HBox):
 
     def __init__(self, box: Any, slider: Any) -> None:
         self.box, self.slider = box, slider
-        spoken(slider)
+        spoken(slider, box.description)
         slider.observe(lambda change: self._take(change.new), "value")
         box.observe(lambda change: self._show(change.new), "value")
         super().__init__([box, slider])
@@ -125,8 +125,8 @@ class Explorer(w.VBox):
         self.figure = figures.widget(figure, canvas)
         self._say(said)
         self.row = w.HBox(controls, layout=w.Layout(flex_flow="row wrap"))
-        around = [self.row, self.status, Sliders(), *above]
-        super().__init__([*around, Width(), self.figure, *below])
+        around = [self.row, self.status, Sliders(), *above, Width()]
+        super().__init__([*around, self.figure, *below])
 
     def drawn(self) -> tuple[Any, str]:
         """The figure of what the controls say, and the line."""
@@ -179,26 +179,18 @@ class LongTail(Explorer):
             tooltip="exponential: a straight line on this axis; gamo: 4,000 to 40; as_found: all",
         )
         digits = min(4, len(str(max(data.available))))  # up to where no class could follow
-        tooltip = "largest class / smallest class, of the exponential profile"
-        named = {"value": config.imbalance_ratio, "style": NAMED, "tooltip": tooltip}
+        named = {"value": config.imbalance_ratio, "style": NAMED}
+        named["tooltip"] = "largest class / smallest class, of the exponential profile"
         self.ratio = Number(
             w.BoundedFloatText(
-                min=1,
-                max=10**digits,
-                description="Imbalance ratio",
-                layout=w.Layout(width="210px"),
-                **named,
+                min=1, max=10**digits, description="Imbalance ratio",
+                layout=w.Layout(width="210px"), **named,
             ),
             w.FloatLogSlider(
-                min=0,
-                max=digits,
-                step=0.02,
-                description=f"1 to {10**digits:,}",
-                readout=False,
-                layout=w.Layout(width="380px"),
-                **named,
+                min=0, max=digits, step=0.02, description=f"1 to {10**digits:,}", readout=False,
+                layout=w.Layout(width="380px"), **named,
             ),
-        )
+        )  # fmt: skip
         super().__init__([self.profile, self.ratio])
         self.profile.observe(self.follow, "value")
         self.ratio.box.observe(self.follow, "value")

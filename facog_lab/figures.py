@@ -35,12 +35,9 @@ SMOOTHED = 200  # points of a curve above which it is smoothed
 
 
 def widget(figure: go.Figure | None = None, canvas: Any = None) -> Any:
-    """The same figure as a widget, whose traces can be changed while it is shown.
+    """The same figure, or none, as a widget whose traces can be changed while it is shown.
 
-    Args:
-        figure: what to show; an empty one when None.
-        canvas: an earlier widget to show it on. With the first one that a page hears of, shown or
-            not, it loads plotly.
+    `canvas` is an earlier widget to show it on: with the first, shown or not, a page loads plotly.
     """
     from facog_lab.figure_widget import FigureWidget  # plotly's widgets take seconds to import
 

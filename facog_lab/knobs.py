@@ -68,9 +68,8 @@ class Knob:
         )  # fmt: skip
         self.slider = SLIDERS[field]()
         self.slider.set_trait("readout", False)
-        self.slider.tooltip = f"{theme.label(field)}: {said}"
-        self.slider.layout.width = "138px"
-        spoken(self.slider)
+        self.slider.tooltip, self.slider.layout.width = said, "138px"
+        spoken(self.slider, theme.label(field))
         self.box.observe(self._moved, "value")
         self.slider.observe(self._moved, "value")
         self.widget = widgets.HBox([self.box, self.slider])

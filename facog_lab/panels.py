@@ -283,18 +283,11 @@ class Phase2Panel:
         )
 
     def _arranged(self) -> widgets.VBox:
-        left = [
-            widgets.HBox([*self.buttons.values()]),
-            self.state,
-            self.where,
-            self.message,
-            self.speed,
-            *(knob.widget for knob in self.knobs.values()),
-            self.words,
-            self.page,
-            Sliders(),
-        ]
-        column = widgets.VBox(left, layout={"width": "300px", "flex": "0 0 auto"})
+        said = [self.state, self.where, self.message, self.speed]
+        controls = [knob.widget for knob in self.knobs.values()]
+        left = [widgets.HBox([*self.buttons.values()]), *said, *controls, self.words]
+        unseen = [self.page, Sliders()]
+        column = widgets.VBox([*left, *unseen], layout={"width": "300px", "flex": "0 0 auto"})
         wide = {"flex": "1 1 0", "min_width": "0"}
         chart = widgets.VBox([Width(), self.chart, self.board], layout=wide)
         return widgets.VBox([widgets.HBox([column, chart]), self.terms])

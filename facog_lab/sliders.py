@@ -9,9 +9,9 @@ from __future__ import annotations
 import anywidget
 import ipywidgets as widgets
 
-# The name is the slider's tooltip. What it is worth is in the number box before it, to the digit;
-# while that box waits for the kernel it is what the handle points at. noUiSlider writes anew at
-# every move, so its words are put right whenever they change.
+# The name is in the slider's tooltip. What it is worth is in the number box before it, to the
+# digit; while that box waits for the kernel it is what the handle points at. noUiSlider writes anew
+# at every move, so its words are put right whenever they change.
 SCRIPT = """
 const own = new WeakSet();
 
@@ -60,8 +60,14 @@ class Sliders(anywidget.AnyWidget):
     _esm = SCRIPT
 
 
-def spoken(slider: widgets.Widget) -> None:
-    """Has a slider say its tooltip and its value; it stands in one box with its number box."""
+def spoken(slider: widgets.Widget, name: str) -> None:
+    """Has a slider say a name, its tooltip, and its value.
+
+    Args:
+        slider: it stands in one box with the box of its number.
+        name: what the number is called.
+    """
+    slider.tooltip = f"{name}: {slider.tooltip}" if slider.tooltip else name
     slider.add_class("facog-slider")
     if isinstance(slider, widgets.FloatLogSlider):
         slider.add_class("facog-log")
