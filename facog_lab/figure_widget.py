@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import uuid
 from copy import deepcopy
-from typing import Any
+from typing import Any, ClassVar
 
 import anywidget
 import plotly.graph_objects as go
 import traitlets
 
+from facog_lab import theme
 from facog_lab.in_words import describe
 
 # What the kernel says before plotly's code is there is kept, and told to plotly then. What plotly
@@ -46,8 +47,8 @@ async function load(model) {
 // What anywidget hands on only if the page was quick, the model gets in any case.
 async function listen(model) {
   const own = await model.widget_manager.get_model(model.get("_own"));
-  const base = Object.getPrototypeOf(Object.getPrototypeOf(own));
-  own.comm?.on_msg(message => base._handle_comm_msg.call(own, message));
+  const hear = Object.getPrototypeOf(Object.getPrototypeOf(own))._handle_comm_msg;
+  if (hear) own.comm?.on_msg(message => hear.call(own, message));
 }
 
 // Traces that can be seen. A subplot that lost its layer of lines has none of them.
@@ -72,7 +73,7 @@ export default () => {
     set: (name, value) => model.set(name, value),
     save_changes: () => model.save_changes(),
     on(event, act) {
-      listeners.push([event, act]);
+      listeners.push({ event, act, off: () => model.off(event, act) });
       model.on(event, act);
     },
   });
@@ -90,7 +91,7 @@ export default () => {
         for (const [event, act] of keep) model.off(event, act);
         const figure = code.default();
         figure.initialize({ model: seen(model) });
-        for (now of early) for (const [event, act] of listeners) if (event === now.event) act();
+        for (now of early) for (const { event, act } of listeners) if (event === now.event) act();
         now = null;
         return figure;
       });
@@ -101,11 +102,10 @@ export default () => {
       let clear = () => {};
       const draw = async () => {
         clear();
-        listeners = [];
+        const own = listeners = [];
         const remove = await figure.render({ model: seen(model), el });
-        const own = listeners;
         clear = () => {
-          for (const [event, act] of own) model.off(event, act);
+          for (const { off } of own) off();
           remove();
         };
       };
@@ -170,9 +170,14 @@ class FigureWidget(go.FigureWidget):
     _own = traitlets.Unicode().tag(sync=True)
     description = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    CONFIG: ClassVar[dict[str, Any]] = theme.CONFIG | {"responsive": True}  # see width.Width
+
+    def __init__(self, figure: go.Figure | None = None) -> None:
         self._whole = False
-        super().__init__(*arguments, **options)
+        super().__init__(figure)
+        self._config: dict[str, Any] = self._config | self.CONFIG
+        if self.layout.height is None:  # a widget does not look for it in the template
+            self.layout.height = theme.TEMPLATE.layout.height
         self._code, self._whole = Code.shared(), True
         self.describe()
         self.open()
@@ -182,6 +187,7 @@ class FigureWidget(go.FigureWidget):
         """Tells the page of it; not before it has its traces, so that they come with it."""
         if self._whole:
             self._own = self._model_id = uuid.uuid4().hex
+            self._gather()
             super().open()
 
     def describe(self) -> None:
@@ -195,10 +201,14 @@ class FigureWidget(go.FigureWidget):
         if content["traces"] >= sum(map(_drawn, self.data)):
             self.send({"kind": "well"})
             return
-        self._widget_data = deepcopy(self._data)
-        self._widget_layout = deepcopy(self._layout_obj._props)
+        self._gather()
         self.send_state(["_widget_data", "_widget_layout"])  # though they may be what they were
         self.send({"kind": "again"})
+
+    def _gather(self) -> None:
+        """Puts the present traces and layout where a page gets them from."""
+        self._widget_data = deepcopy(self._data)
+        self._widget_layout = deepcopy(self._layout_obj._props)
 
 
 def _drawn(trace: Any) -> bool:

@@ -41,16 +41,14 @@ def widget(figure: go.Figure | None = None, canvas: Any = None) -> Any:
     """
     from facog_lab.figure_widget import FigureWidget  # plotly's widgets take seconds to import
 
-    shown = FigureWidget(figure) if canvas is None else canvas
-    if canvas is not None and figure is not None:
-        shown.data = ()
-        shown.add_traces(figure.data)
-        shown.layout = figure.layout
-        shown.describe()
-    shown._config = shown._config | theme.CONFIG | {"responsive": True}  # see width.Width
-    if shown.layout.height is None:  # a widget does not look for it in the template
-        shown.layout.height = theme.TEMPLATE.layout.height
-    return shown
+    if canvas is None:
+        return FigureWidget(figure)
+    if figure is not None:
+        canvas.data = ()
+        canvas.add_traces(figure.data)
+        canvas.layout = figure.layout
+        canvas.describe()
+    return canvas
 
 
 def class_counts(

@@ -15,7 +15,7 @@ taken away, or went missing, before.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import plotly.graph_objects as go
@@ -38,12 +38,14 @@ class MovingFigure(FigureWidget):
     alone until a double click gives the axis back.
     """
 
+    # "Reset" would go back to the range of the first drawing, not to one that follows the data.
+    CONFIG: ClassVar[dict[str, Any]] = FigureWidget.CONFIG | {
+        "doubleClick": "autosize",
+        "modeBarButtonsToRemove": ["resetScale2d"],
+    }
+
     def __init__(self, figure: go.Figure) -> None:
         super().__init__(figure)
-        widget: Any = self
-        # "Reset" would go back to the range of the first drawing, not to one that follows the data.
-        kept = {"doubleClick": "autosize", "modeBarButtonsToRemove": ["resetScale2d"]}
-        widget._config = widget._config | kept
         axes = {
             (number, letter): f"{letter}axis{(trace[f'{letter}axis'] or letter)[1:]}"
             for number, trace in enumerate(self.data)

@@ -128,7 +128,7 @@ class Phase2Panel:
         from facog_lab.moving import MovingFigure  # plotly's widgets take seconds to import
 
         chart, board = self.dashboard.halves()
-        self.chart = figures.widget(canvas=MovingFigure(chart))
+        self.chart = MovingFigure(chart)
         self.board = figures.widget(board)
         self._restart()
         self.box = self._arranged()

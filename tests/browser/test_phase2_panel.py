@@ -193,7 +193,7 @@ def test_every_subplot_keeps_its_marks_whatever_is_done(panel):
     blank = {}
     for name, act in actions.items():
         act()
-        for _ in range(3):  # what a drawing took away, the next one may bring back
+        for _ in range(2):  # what a drawing took away, the next one may bring back
             panel.page.wait_for_timeout(300)
             if found := [blank for graph in graphs(panel) for blank in graph.evaluate(BLANK)]:
                 blank.setdefault(name, found)
