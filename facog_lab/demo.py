@@ -13,6 +13,7 @@ import html
 import re
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from plotly.offline import get_plotlyjs
 
-from facog_lab import execution, report
+from facog_lab import execution, in_words, report
 from facog_lab.disk import outputs_root, project_root
 
 NOTEBOOKS = "0[0-6]_*.ipynb"
@@ -37,6 +38,9 @@ TEMPLATE = """{% extends 'lab/index.html.j2' %}
 {% block html_head_js_mathjax %}{% endblock %}
 {% block html_head_js_mermaidjs %}{% endblock %}
 """
+# A screen reader has the figure in words, and need not read the drawing's letters and numbers.
+SILENT = """const drawn = document.getElementById("{plot_id}").querySelectorAll(".main-svg");
+for (const drawing of drawn) drawing.setAttribute("aria-hidden", "true");"""
 INDEX = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -126,9 +130,12 @@ def write_page(done: Done) -> Path:
     """Writes an executed notebook as a page beside it."""
     notebook = nbformat.read(done.path, as_version=4)
     for cell in notebook.cells:
-        for output in cell.get("outputs", []):
+        outputs = [output for output in cell.get("outputs", []) if not _in_words(output)]
+        for output in outputs:
             if PLOTLY in output.get("data", {}):
                 output["data"] = {"text/html": figure_div(output["data"][PLOTLY])}
+        if outputs:
+            cell["outputs"] = outputs
     exporter = Page(raw_template=TEMPLATE)
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": done.title}})
     path = done.path.with_suffix(".html")
@@ -136,15 +143,22 @@ def write_page(done: Done) -> Path:
     return path
 
 
+def _in_words(output: Mapping[str, Any]) -> bool:
+    """Whether it is the words of a figure, which on a page come with the figure."""
+    return in_words.ALTERNATIVE in output.get("data", {}).get("text/html", "")
+
+
 def figure_div(figure: dict[str, Any]) -> str:
-    """The HTML of a figure in plotly's JSON, for a page that loads plotly.js."""
-    return plotly.io.to_html(
+    """The HTML of a figure in plotly's JSON, for a page that loads plotly.js; its words first."""
+    drawn = plotly.io.to_html(
         {"data": figure["data"], "layout": figure["layout"]},
         config=figure.get("config"),
         include_plotlyjs=False,
         full_html=False,
         validate=False,
+        post_script=SILENT,
     )
+    return in_words.alternative(figure) + drawn
 
 
 class Page(HTMLExporter):

@@ -19,6 +19,7 @@ from facog_lab.datasets import DataConfig, DataError, LongTailed, Profile, long_
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.embedding import Map, fit_map
 from facog_lab.progress import Live, is_live
+from facog_lab.sliders import Sliders, spoken
 from facog_lab.width import Width
 
 NEIGHBOURS = 5  # of a feature
@@ -67,8 +68,6 @@ def feature(dictionary: FeatureDictionary, data: LongTailed, live: Live = "auto"
 class Number(w.HBox):
     """A number box and a slider that are kept in step; the box's value counts.
 
-    Browsers give ipywidgets' sliders no name that a screen reader could say; the box has one.
-
     Args:
         box: the number, with its name as the description.
         slider: for the same number; a FloatLogSlider's is taken to three digits.
@@ -76,6 +75,7 @@ class Number(w.HBox):
 
     def __init__(self, box: Any, slider: Any) -> None:
         self.box, self.slider = box, slider
+        spoken(slider, box.description)
         slider.observe(lambda change: self._take(change.new), "value")
         box.observe(lambda change: self._show(change.new), "value")
         super().__init__([box, slider])
@@ -125,7 +125,8 @@ class Explorer(w.VBox):
         self.figure = figures.widget(figure, canvas)
         self._say(said)
         self.row = w.HBox(controls, layout=w.Layout(flex_flow="row wrap"))
-        super().__init__([self.row, self.status, *above, Width(), self.figure, *below])
+        around = [self.row, self.status, Sliders(), *above, Width()]
+        super().__init__([*around, self.figure, *below])
 
     def drawn(self) -> tuple[Any, str]:
         """The figure of what the controls say, and the line."""
@@ -154,6 +155,7 @@ class Explorer(w.VBox):
                 shown.update(new.to_plotly_json())
             self.figure.layout.update(layout)
             self.figure.layout.update(counted, overwrite=True)
+        self.figure.describe()
         self._say(said)
 
     def _say(self, text: str) -> None:
@@ -177,26 +179,18 @@ class LongTail(Explorer):
             tooltip="exponential: a straight line on this axis; gamo: 4,000 to 40; as_found: all",
         )
         digits = min(4, len(str(max(data.available))))  # up to where no class could follow
-        tooltip = "largest class / smallest class, of the exponential profile"
-        named = {"value": config.imbalance_ratio, "style": NAMED, "tooltip": tooltip}
+        named = {"value": config.imbalance_ratio, "style": NAMED}
+        named["tooltip"] = "largest class / smallest class, of the exponential profile"
         self.ratio = Number(
             w.BoundedFloatText(
-                min=1,
-                max=10**digits,
-                description="Imbalance ratio",
-                layout=w.Layout(width="210px"),
-                **named,
+                min=1, max=10**digits, description="Imbalance ratio",
+                layout=w.Layout(width="210px"), **named,
             ),
             w.FloatLogSlider(
-                min=0,
-                max=digits,
-                step=0.02,
-                description=f"1 to {10**digits:,}",
-                readout=False,
-                layout=w.Layout(width="380px"),
-                **named,
+                min=0, max=digits, step=0.02, description=f"1 to {10**digits:,}", readout=False,
+                layout=w.Layout(width="380px"), **named,
             ),
-        )
+        )  # fmt: skip
         super().__init__([self.profile, self.ratio])
         self.profile.observe(self.follow, "value")
         self.ratio.box.observe(self.follow, "value")

@@ -34,23 +34,21 @@ MOST_POINTS = 2000  # of one curve
 SMOOTHED = 200  # points of a curve above which it is smoothed
 
 
-def widget(figure: go.Figure | None = None, canvas: go.FigureWidget | None = None) -> Any:
-    """The same figure as a widget, whose traces can be changed while it is shown.
+def widget(figure: go.Figure | None = None, canvas: Any = None) -> Any:
+    """The same figure, or none, as a widget whose traces can be changed while it is shown.
 
-    Args:
-        figure: what to show; an empty one when None.
-        canvas: an earlier widget to show it on. A page has plotly's 5 MB of code for a widget when
-            it has heard of it, shown or not, and none of what it has for another one.
+    `canvas` is an earlier widget to show it on: with the first, shown or not, a page loads plotly.
     """
-    shown = go.FigureWidget(figure) if canvas is None else canvas
-    if canvas is not None and figure is not None:
-        shown.data = ()
-        shown.add_traces(figure.data)
-        shown.layout = figure.layout
-    shown._config = shown._config | theme.CONFIG | {"responsive": True}  # see width.Width
-    if shown.layout.height is None:  # a widget does not look for it in the template
-        shown.layout.height = theme.TEMPLATE.layout.height
-    return shown
+    from facog_lab.figure_widget import FigureWidget  # plotly's widgets take seconds to import
+
+    if canvas is None:
+        return FigureWidget(figure)
+    if figure is not None:
+        canvas.data = ()
+        canvas.add_traces(figure.data)
+        canvas.layout = figure.layout
+        canvas.describe()
+    return canvas
 
 
 def class_counts(

@@ -12,6 +12,7 @@ from facog_lab import theme
 from facog_lab.config import ConfigError
 from facog_lab.controls import Controls, OversamplerName
 from facog_lab.phase2 import Phase2
+from facog_lab.sliders import spoken
 
 Set = Callable[[str, Any], None]
 
@@ -67,9 +68,8 @@ class Knob:
         )  # fmt: skip
         self.slider = SLIDERS[field]()
         self.slider.set_trait("readout", False)
-        self.slider.tooltip = f"{theme.label(field)}: {said}"
-        self.slider.layout.width = "138px"
-        self.slider.add_class("facog-slider")
+        self.slider.tooltip, self.slider.layout.width = said, "138px"
+        spoken(self.slider, theme.label(field))
         self.box.observe(self._moved, "value")
         self.slider.observe(self._moved, "value")
         self.widget = widgets.HBox([self.box, self.slider])

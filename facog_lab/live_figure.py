@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from IPython.display import display
+from IPython.display import HTML, display
 
-from facog_lab import figures, theme
+from facog_lab import figures, in_words, theme
 from facog_lab.progress import Live, is_live
 
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -43,6 +43,7 @@ class LiveFigure:
             with self.widget.batch_update():
                 for shown, new in zip(self.widget.data, figure.data, strict=True):
                     shown.x, shown.y = new.x, new.y
+            self.widget.describe()
         elif figure.data:  # the first time there is something to show
             self._close()
             self.widget = figures.widget(figure)
@@ -61,10 +62,14 @@ class LiveFigure:
 
 
 class Place:
-    """An output of a cell that shows a widget for a time, and a plain figure afterwards."""
+    """An output of a cell that shows a widget for a time, and a plain figure afterwards.
+
+    The plain figure has its text for those who cannot see it in an output of its own.
+    """
 
     def __init__(self) -> None:
         self.handle: Any = None
+        self.words: Any = None
 
     def show(self, widget: Any) -> None:
         """Shows a widget."""
@@ -73,11 +78,14 @@ class Place:
 
     def show_plain(self, figure: Any) -> None:
         """Shows a figure that needs no kernel."""
-        self._show({PLOTLY: json.loads(figure.to_json()) | {"config": theme.CONFIG}})
+        shown = json.loads(figure.to_json()) | {"config": theme.CONFIG}
+        self._show({PLOTLY: shown}, in_words.alternative(figure))
 
-    def _show(self, bundle: dict[str, Any]) -> None:
+    def _show(self, bundle: dict[str, Any], words: str = "") -> None:
         bundle["text/plain"] = "a figure"
         if self.handle is None:
             self.handle = display(bundle, raw=True, display_id=True)
+            self.words = display(HTML(words), display_id=True)
         else:
             self.handle.update(bundle, raw=True)
+            self.words.update(HTML(words))

@@ -6,25 +6,31 @@ ranges: each is set with room to grow, and set again when its data have outgrown
 
 A FigureWidget takes four messages to say what one can say; each wakes the kernel, the server and
 the page, on the cores that train. So here it is one.
+
+Plotly takes all marks out of a subplot of which a move names no trace. So every move names every
+trace, also those that stay where they are: all of a figure is there after each one, whatever was
+taken away, or went missing, before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import plotly.graph_objects as go
 
+from facog_lab.figure_widget import FigureWidget
+
 ROOM = 0.25  # of the data's span that is left free when a range is set
 LEAST = 0.4  # of its axis that the data must fill, or its range is set again
-# With these Plotly.animate draws the given traces once, at once, and nothing else.
+# With these Plotly.animate draws traces once, at once, and neither axes nor labels.
 AT_ONCE = {"mode": "immediate", "transition": {"duration": 0}}
 AT_ONCE |= {"frame": {"duration": 0, "redraw": False}}
 
 
-class MovingFigure(go.FigureWidget):
-    """A FigureWidget whose `batch_animate` moves traces, at once, and draws nothing else.
+class MovingFigure(FigureWidget):
+    """A widget whose `batch_animate` moves its traces, at once, and draws nothing else.
 
     Its traces are scatters: plotly places a bar by the others beside it.
 
@@ -32,12 +38,14 @@ class MovingFigure(go.FigureWidget):
     alone until a double click gives the axis back.
     """
 
+    # "Reset" would go back to the range of the first drawing, not to one that follows the data.
+    CONFIG: ClassVar[dict[str, Any]] = FigureWidget.CONFIG | {
+        "doubleClick": "autosize",
+        "modeBarButtonsToRemove": ["resetScale2d"],
+    }
+
     def __init__(self, figure: go.Figure) -> None:
         super().__init__(figure)
-        widget: Any = self
-        # "Reset" would go back to the range of the first drawing, not to one that follows the data.
-        kept = {"doubleClick": "autosize", "modeBarButtonsToRemove": ["resetScale2d"]}
-        widget._config = widget._config | kept
         axes = {
             (number, letter): f"{letter}axis{(trace[f'{letter}axis'] or letter)[1:]}"
             for number, trace in enumerate(self.data)
@@ -74,11 +82,16 @@ class MovingFigure(go.FigureWidget):
                 if (number, letter) in self._axes:
                     name = self._axes[number, letter]
                     self._extents[number, letter] = self._extent(name, values)
+        moved = dict(zip(trace_indexes, styles_data, strict=True))
+        every = [
+            {"x": trace.x, "y": trace.y} | moved.get(number, {})
+            for number, trace in enumerate(self.data)
+        ]
         with self.hold_sync():
             self._last_trace_edit_id += 1
             self._last_layout_edit_id += 1
             self._py2js_animate = {
-                **{"style_data": list(styles_data), "style_traces": list(trace_indexes)},
+                **{"style_data": every, "style_traces": list(range(len(every)))},
                 **{"layout_data": relayout_data, "animation_opts": animation_opts},
                 **{"trace_edit_id": self._last_trace_edit_id, "source_view_id": None},
                 "layout_edit_id": self._last_layout_edit_id,

@@ -15,8 +15,7 @@ SILENT_HIDDEN = (
 )
 GRACE = 5.0  # seconds in which a kernel that was busy gets the words that waited for it
 
-# The page counts as there while it shows the widget. A slider gets the name that its tooltip has:
-# ipywidgets gives its handle none, and a screen reader would call all of them "slider".
+# The page counts as there while it shows the widget.
 SCRIPT = """
 export default () => {
   let views = 0;
@@ -26,10 +25,6 @@ export default () => {
         if (views === 0) return;
         model.set({ beats: model.get("beats") + 1, hidden: document.hidden });
         model.save_changes();
-        for (const slider of document.querySelectorAll(".facog-slider")) {
-          const name = slider.getAttribute("title") ?? slider.querySelector("[title]")?.title;
-          slider.querySelector("[role=slider]")?.setAttribute("aria-label", name ?? "");
-        }
       }, 1000);
       return () => clearInterval(timer);
     },

@@ -39,8 +39,8 @@ from facog_lab.loop import Step
 from facog_lab.page import Page
 from facog_lab.presets import Experiment
 from facog_lab.progress import Live, is_live
+from facog_lab.sliders import Sliders
 from facog_lab.triptych import phase2_terms
-from facog_lab.unanswered import Unanswered
 from facog_lab.width import Width
 from facog_lab.worker import Worker
 
@@ -51,7 +51,7 @@ LINES = "margin:2px 0;line-height:1.3"
 REDRAW = 0.23  # seconds between two drawings of the charts at least
 READ = 1.0  # seconds between two changes of the texts, of recall and of the map
 SHARE = 0.1  # of the time at most that drawing takes; then it is drawn less often
-TERMS = 4.0  # seconds between two looks at every loss term and its gradient
+TERMS = 4.0  # seconds between two looks at every loss term, its gradient, and figures in words
 SPEEDS = {"as fast as it can": 0.0, "1 step/s": 1.0, "3 steps/s": 3.0, "10 steps/s": 10.0,
           "30 steps/s": 30.0}  # fmt: skip
 
@@ -128,7 +128,7 @@ class Phase2Panel:
         from facog_lab.moving import MovingFigure  # plotly's widgets take seconds to import
 
         chart, board = self.dashboard.halves()
-        self.chart = figures.widget(canvas=MovingFigure(chart))
+        self.chart = MovingFigure(chart)
         self.board = figures.widget(board)
         self._restart()
         self.box = self._arranged()
@@ -250,6 +250,8 @@ class Phase2Panel:
             self.words.value = self._words()
         if everything or now - self._looked > TERMS:
             self.terms.value = phase2_terms(self.run.loop)._repr_html_()
+            self.chart.describe()
+            self.board.describe()
             self._looked = now
 
     def _say(self, now: float) -> None:
@@ -281,20 +283,13 @@ class Phase2Panel:
         )
 
     def _arranged(self) -> widgets.VBox:
-        left = [
-            widgets.HBox([*self.buttons.values()]),
-            self.state,
-            self.where,
-            self.message,
-            self.speed,
-            *(knob.widget for knob in self.knobs.values()),
-            self.words,
-            self.page,
-        ]
-        column = widgets.VBox(left, layout={"width": "300px", "flex": "0 0 auto"})
+        said = [self.state, self.where, self.message, self.speed]
+        controls = [knob.widget for knob in self.knobs.values()]
+        left = [widgets.HBox([*self.buttons.values()]), *said, *controls, self.words]
+        unseen = [self.page, Sliders()]
+        column = widgets.VBox([*left, *unseen], layout={"width": "300px", "flex": "0 0 auto"})
         wide = {"flex": "1 1 0", "min_width": "0"}
-        unanswered = Unanswered(figures=[self.chart.model_id, self.board.model_id])
-        chart = widgets.VBox([Width(), unanswered, self.chart, self.board], layout=wide)
+        chart = widgets.VBox([Width(), self.chart, self.board], layout=wide)
         return widgets.VBox([widgets.HBox([column, chart]), self.terms])
 
 

@@ -89,13 +89,13 @@ def gains(
         sure = tested.loc[key, "p"] < SIGNIFICANT
         colour = (BLUE if tested.loc[key, "gain"] > 0 else ORANGE) if sure else INK
         figure.add_scatter(
-            x=own, y=[name] * len(own), mode="markers", showlegend=False,
+            x=own, y=[name] * len(own), mode="markers", name="single seeds", showlegend=False,
             marker={"color": colour, "size": 8, "opacity": 0.6},
             hovertemplate="%{x:+.2f} points<extra></extra>",
         )  # fmt: skip
     bar = {"symbol": "line-ns", "size": 18, "color": INK, "line": {"width": 2.5, "color": INK}}
     figure.add_scatter(
-        x=tested["gain"], y=names, mode="markers", showlegend=False, marker=bar,
+        x=tested["gain"], y=names, mode="markers", name="mean", showlegend=False, marker=bar,
         hovertemplate="mean %{x:+.2f} points<extra></extra>",
     )  # fmt: skip
     for name, p in zip(names, tested["p"], strict=True):

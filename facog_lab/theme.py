@@ -16,9 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
+from IPython import get_ipython
+from IPython.display import HTML, display
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from plotly.subplots import make_subplots
+
+from facog_lab import in_words
 
 # Petroff (2021), "Accessible color sequences for data visualization": ten colours.
 PALETTE = [
@@ -107,23 +111,30 @@ ABOVE = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.01, "yanchor": "
 
 def blank(title: str, subtitle: str = "", **layout: Any) -> go.Figure:
     """A figure of our look without data; `title` is shown as it is."""
-    _quieten()
+    _prepare()
     head = {"text": as_text(title, 200), "subtitle": {"text": subtitle}}
     return go.Figure(layout={"template": TEMPLATE, "title": head} | layout)
 
 
 def subplots(rows: int, columns: int, **layout: Any) -> go.Figure:
     """Plotly's `make_subplots`."""
-    _quieten()
+    _prepare()
     return make_subplots(rows, columns, **layout)
 
 
 @functools.cache
-def _quieten() -> None:
-    """Our CONFIG for figures as notebooks show plain ones."""
+def _prepare() -> None:
+    """How notebooks show plain figures: with our CONFIG, and with their text."""
     import plotly.io  # seconds to import, and needed with the first figure
 
     plotly.io.renderers["plotly_mimetype"].config.update(CONFIG)
+    if (shell := get_ipython()) is not None:
+        shell.display_formatter.ipython_display_formatter.for_type(go.Figure, _show)
+
+
+def _show(figure: go.Figure) -> None:
+    figure._ipython_display_()
+    display(HTML(in_words.alternative(figure)))
 
 
 def beside(figure: go.Figure, y: float | str, text: str) -> None:

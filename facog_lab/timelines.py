@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from facog_lab import theme
 from facog_lab.theme import INK, PALETTE
 
+BAND, PALE = 9, 0.45  # width and opacity of the first of several branches
+DASHES = ("solid", "dash", "dot", "dashdot")  # of those after it, in their order
 BINS = 256  # points of a curve at most, whatever the length of the run
 
 
@@ -51,6 +53,9 @@ class Curve:
 def overlay(histories: Mapping[str, Mapping[str, Sequence[Any]]], at: int) -> go.Figure:
     """Curves of several branches of a run over each other, and where they part.
 
+    The first is a wide pale band below the others, and from the third on they are dashed, so that
+    each is seen where another covers it.
+
     Args:
         histories: the table "steps" of each branch, by its name.
         at: the last step that they share.
@@ -62,17 +67,23 @@ def overlay(histories: Mapping[str, Mapping[str, Sequence[Any]]], at: int) -> go
     )
     for panel, key in enumerate(keys):
         place = {"row": panel // 2 + 1, "col": panel % 2 + 1}
-        for (name, steps), colour in zip(histories.items(), PALETTE, strict=False):
-            curve, shown = Curve(), theme.as_text(name)
+        for number, (name, steps) in enumerate(histories.items()):
+            curve, shown, banded = Curve(), theme.as_text(name), number == 0 and len(histories) > 1
             curve.extend(steps.get(key, []))
             x, y = curve.points()
+            line = {"color": PALETTE[number % len(PALETTE)], "width": BAND if banded else 2}
+            line |= {"dash": DASHES[max(0, number - 1) % len(DASHES)]}
             figure.add_scatter(
                 x=x, y=y, name=shown, legendgroup=shown, showlegend=panel == 0,
-                mode="lines", line={"color": colour, "width": 2}, hovertemplate="%{y:.4g}", **place,
+                mode="lines", line=line, opacity=PALE if banded else 1.0,
+                hovertemplate="%{y:.4g}", **place,
             )  # fmt: skip
         line = {"color": INK, "dash": "dot", "width": 1.5}
         figure.add_vline(x=at + 0.5, line=line, **place)
     figure.update_layout(template=theme.TEMPLATE, height=560, hovermode="x unified")
     figure.update_layout(legend=theme.ABOVE | {"y": 1.06}, margin_t=90)
+    if len(histories) > 1:
+        first = theme.as_text(next(iter(histories)))
+        figure.update_layout(legend_title_text=f"wide band: {first}   ")
     figure.update_xaxes(title_text="step", row=2)
     return figure

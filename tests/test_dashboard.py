@@ -247,3 +247,20 @@ def test_branches_over_each_other():
     assert [shape.x0 for shape in figure.layout.shapes] == [5.5] * 4
     entropy = [trace for trace in figure.data if trace.xaxis == "x4"]
     assert entropy[1].y == pytest.approx(two.history["steps"]["entropy"], rel=1e-6)
+
+
+def test_a_branch_is_seen_where_others_cover_it():
+    steps = {"loss_d": [1.0, 0.5], "loss_adv": [1.0, 0.5], "loss_asc": [3.0], "entropy": [1.0]}
+    figure = overlay({"as it was": steps, "λ_adv = 0": steps, "λ_asc = 0": steps}, 1)
+    for panel in range(4):
+        first, second, third = figure.data[3 * panel : 3 * panel + 3]  # the later ones above
+        assert first.name == "as it was"
+        assert first.line.width >= 3 * second.line.width
+        assert first.opacity < 1
+        assert second.line.dash != third.line.dash
+    assert figure.layout.legend.title.text.strip() == "wide band: as it was"
+    alone = overlay({"as it was": steps}, 1)
+    assert alone.data[0].line.width == second.line.width
+    assert alone.layout.legend.title.text is None
+    eleven = {f"branch {k}": steps for k in range(11)}
+    assert {trace.name for trace in overlay(eleven, 1).data} == set(eleven)

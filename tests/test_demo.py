@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from facog_lab import demo
+from facog_lab import demo, in_words
 
 TEXT = r"""
 # Title & more
@@ -41,6 +41,17 @@ def test_a_page_needs_no_network(tmp_path):
     assert not FROM_ELSEWHERE.search(page)
     assert page.index('<script src="plotly.min.js">') < page.index("Plotly.newPlot")
     assert "<title>Title &amp; more</title>" in page
+
+
+def test_every_figure_of_a_page_is_there_in_words(tmp_path):
+    said = in_words.alternative(go.Figure(go.Bar(x=["of the notebook"], y=[1])))
+    shown = figure_output()
+    page = demo.write_page(
+        executed(tmp_path, shown, new_output("display_data", {"text/html": said}), shown)
+    ).read_text()
+    words = re.findall(r'<div aria-label="([^"]*)" class="facog-in-words" role="img"', page)
+    assert words == ["1 at 3, 2 at 4."] * 2
+    assert "of the notebook" not in page
 
 
 def test_equations_are_mathml(tmp_path):
@@ -78,6 +89,9 @@ def test_a_browser_draws_the_figures(tmp_path):
         timeout=60,
     ).stdout
     assert drawn.count('class="point"') == 2  # bars
+    drawings = re.findall(r'<svg class="main-svg"[^>]*>', drawn)
+    assert drawings
+    assert all('aria-hidden="true"' in drawing for drawing in drawings)  # the words are read
 
 
 def test_the_index_links_and_escapes():

@@ -54,13 +54,15 @@ WORKBENCH = {
     *("alarms", "atlas", "dashboard", "demo", "embedding", "explorers", "figures", "knobs"),
     *("live_figure", "maps", "mouse", "moving", "page", "panels", "parameters", "pictures"),
     *("portraits", "comparisons", "result_figures", "provenance", "sampler", "theme", "timelines"),
-    *("triptych", "unanswered", "width", "worker"),
+    *("triptych", "width", "worker", "figure_widget", "in_words", "sliders"),
     *("compiled", "kept_maps", "clusters"),
     *("execution", "in_use", "literals", "points", "report"),
     *("sweep", "sweep_figures", "sweep_tables"),
 }
 
-WIDGETS = {"panels", "knobs", "page", "width", "unanswered", "explorers", "atlas", "mouse"}
+WIDGETS = {"panels", "knobs", "page", "width", "sliders", "explorers", "atlas", "mouse"} | {
+    "figure_widget"
+}
 FIGURES = {
     "figures",
     "theme",
@@ -70,6 +72,7 @@ FIGURES = {
     "dashboard",
     "timelines",
     "moving",
+    "figure_widget",
 } | {"result_figures", "sweep_figures"}
 
 
@@ -107,9 +110,10 @@ def test_widgets_and_figures_are_made_where_they_belong():
 
 
 def test_what_takes_seconds_to_import_waits_until_it_is_needed():
-    # sampler is for users of imbalanced-learn, demo a command, moving is the live panel's figure,
-    # and execution is what workers of a sweep import
-    modules = sorted((CORE | WORKBENCH) - {"sampler", "demo", "moving", "execution"})
+    # sampler is for users of imbalanced-learn, demo a command, moving and figure_widget are live
+    # figures, and execution is what workers of a sweep import
+    later = {"sampler", "demo", "moving", "figure_widget", "execution"}
+    modules = sorted((CORE | WORKBENCH) - later)
     slow = {"torchvision", "plotly.io", "nbformat", "scipy.stats", "sklearn", "umap", "openTSNE"}
     script = f"import sys; from facog_lab import {', '.join(modules)}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -1,6 +1,7 @@
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from plotly.subplots import make_subplots
 
 from facog_lab.moving import LEAST, MovingFigure
 
@@ -33,6 +34,25 @@ def test_moving_is_one_message_that_draws_traces_alone():
     assert told["style_traces"] == [0]
     assert told["style_data"][0]["x"].tolist() == shown.data[0].x.tolist() == [1, 2, 39]
     assert updates == []  # all within the ranges
+
+
+@pytest.mark.parametrize("moved", [(0,), (1, 2), ()], ids=["one", "others", "none"])
+def test_a_move_names_every_trace(moved):
+    """Plotly takes all marks out of a subplot of which no trace is named."""
+    made = make_subplots(2, 2)
+    for k in range(3):
+        made.add_scatter(x=[1, 2, 3], y=[1, 2, 4], row=1 + k // 2, col=1 + k % 2)
+    made.add_scatter(x=[], y=[], row=2, col=2)
+    shown = MovingFigure(made)
+    moves = messages(shown, "_py2js_animate")
+    with shown.batch_animate(0):
+        for k in moved:
+            shown.data[k].x, shown.data[k].y = [1, 2, 4], [3, 2, 1]
+    (told,) = moves
+    assert told["style_traces"] == [0, 1, 2, 3]
+    for trace, style in zip(shown.data, told["style_data"], strict=True):
+        assert list(style["x"]) == list(trace.x)
+        assert list(style["y"]) == list(trace.y)
 
 
 def test_an_axis_is_set_anew_when_its_data_outgrow_it():

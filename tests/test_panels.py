@@ -49,8 +49,20 @@ def test_a_live_figure_is_one_output_that_ends_with_the_last_state(live):
         4,
         5,
     ]
+    (words,) = (o["data"]["text/html"] for o in outputs if "text/html" in o.get("data", {}))
+    assert re.search(r'role="img" aria-label="[^"]*from 0 at 1 to 4 at 5', words)
     printed = "".join(o.get("text", "") for o in outputs)
     assert printed.count("drawn" if live == "on" else "waiting") == 5
+
+
+def test_a_plain_figure_is_shown_with_its_words():
+    """In a real kernel, whose notebooks show what a cell ends with."""
+    source = "from facog_lab import figures\nfigures.profiles({'a': [2, 1]})"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    figure, words = (o["data"] for o in notebook.cells[0].outputs)
+    assert figure[PLOTLY]["config"]["showSendToCloud"] is False
+    assert re.search(r'role="img" aria-label="[^"]*from 2 at 1 to 1 at 2', words["text/html"])
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +111,16 @@ class TestPhase2Panel:
         assert "n_s 5 → 8" in panel.words.value
         assert "Paused" in panel.state.value
         assert same(steering.repeat(panel.run.folder, "cpu"), loop)
+
+    def test_its_figures_say_what_they_show(self, panel):
+        panel.step()
+        panel.result()
+        assert f"entropy of w: {panel.history['steps']['entropy'][0]:.3g} at 1" in (
+            panel.chart.description
+        )
+        recall = panel.loop.scores.per_class[0]
+        assert f"now: 3 at {panel.loop.scores.per_class[3]:.3g}, " in panel.board.description
+        assert f"0 at {recall:.3g}" in panel.board.description
 
     def test_steps_one_at_a_time_and_parts_alone(self, panel):
         panel.step()

@@ -49,6 +49,29 @@ DRAWN = """graph => {
         && graph._fullData.some(trace => trace.visible === true) && graph.querySelector(marks));
 }"""
 
+# The subplots of a figure with fewer traces that show a mark than traces that have a point. With a
+# group of traces that plotly has taken out of a subplot, all that is left of them is their data.
+BLANK = """graph => {
+    const blank = [];
+    for (const [name, plot] of Object.entries(graph._fullLayout._plots ?? {})) {
+        const finite = values => Array.from(values ?? []).some(value => Number.isFinite(value));
+        const has = graph._fullData.filter(trace => ["scatter", "bar"].includes(trace.type)
+            && trace.visible === true && trace.xaxis + trace.yaxis === name
+            && (finite(trace.y) || finite(trace.x)));
+        const marked = mark => mark.getAttribute("d")?.length > 3 || mark.textContent;
+        const drawn = [...plot.plot.node().querySelectorAll(".trace")].filter(trace =>
+            [...trace.querySelectorAll("path, text")].some(marked));
+        if (drawn.length < has.length) blank.push(`${name}: ${drawn.length} of ${has.length}`);
+    }
+    return blank;
+}"""
+# What a screen reader says of a figure: of a live one its drawing, of a plain one the next output.
+SAID = """graph => {
+    const own = graph.querySelector("[role=img]");
+    const next = graph.closest(".jp-OutputArea-child")?.nextElementSibling;
+    return (own ?? next?.querySelector("[role=img]"))?.getAttribute("aria-label") ?? "";
+}"""
+
 
 class Lab:
     """A JupyterLab server from this environment, with settings, runs and notebooks of its own.

@@ -1,7 +1,7 @@
 """The notebooks in JupyterLab, as a person opens and runs them."""
 
 import pytest
-from lab import PLOTLY
+from lab import BLANK, PLOTLY, SAID
 
 STEMS = ("00_lt_datasets", "01_phase1", "02_dictionary", "03_phase2", "04_embeddings",
          "05_ablations", "06_benchmark", "08_sweep")  # fmt: skip
@@ -18,8 +18,10 @@ def test_runs_and_draws_every_figure(notebook, stem):
     outputs = opened.outputs()
     assert [o["text"] for o in outputs if o.get("name") == "stderr"] == []
     drawn = 0
-    for drawn, _ in enumerate(opened.figures(), start=1):
+    for drawn, graph in enumerate(opened.figures(), start=1):
         opened.screenshot(f"{stem}-{drawn}")
+        assert graph.evaluate(BLANK) == []
+        opened.wait(lambda graph=graph: len(graph.evaluate(SAID)) > 20, "a figure's text", 10)
     assert drawn >= max(2, sum(PLOTLY in o.get("data", {}) for o in outputs))
     assert opened.save() < MOST_BYTES
 
@@ -41,4 +43,5 @@ def test_figures_suit_a_dark_theme(notebook):
     for k, graph in enumerate(opened.figures(), start=1):
         grounds = graph.evaluate("g => [g._fullLayout.paper_bgcolor, g._fullLayout.plot_bgcolor]")
         assert grounds == ["rgba(0,0,0,0)"] * 2
+        assert graph.evaluate(BLANK) == []
         opened.screenshot(f"03_phase2-dark-{k}")

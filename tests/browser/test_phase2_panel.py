@@ -1,10 +1,12 @@
 """Notebook 03: phase 2 steered by keyboard in the page, while it trains."""
 
+import copy
 import json
 import re
 from pathlib import Path
 
 import pytest
+from lab import BLANK
 from test_notebooks import MOST_BYTES
 
 CELL = "panels.phase2("
@@ -17,12 +19,20 @@ SPAN = """graph => {
     return {low, high, last: graph._fullData[0].x.at(-1)};
 }"""
 LONG = 5000  # epochs: more than a test takes
+SMALL = 8  # a batch: 57 steps an epoch, so that most drawings have no new scores
+# How many traces of each figure have points, as the kernel has them and as the page has them.
+HAS = "[sum(bool(t.x is not None and len(t.x)) for t in f.data) for f in (run.chart, run.board)]"
+TRACES = "graph => graph.data.filter(trace => trace.x?.length).length"
+THEME = "name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})"
+# A machine that is slower than anywidget waits for a widget's module.
+SLOW = """const timeout = AbortSignal.timeout.bind(AbortSignal);
+AbortSignal.timeout = time => timeout(time === 2000 ? 0 : time);"""
 
 
 @pytest.fixture
 def panel(notebook):
     """The panel, which has trained for some steps since a reset."""
-    opened = notebook("03_phase2", last=CELL, epochs=LONG)
+    opened = notebook("03_phase2", last=CELL, epochs=LONG, batch_size=SMALL)
     opened.button("Reset").click()
     opened.wait(lambda: taken(opened) == 0, "the first step", 10)
     opened.button("Start").click()
@@ -36,6 +46,18 @@ def taken(opened):
     """Steps taken so far, as the page says."""
     said = opened.panel.get_by_text(TAKEN).first.text_content()
     return int(TAKEN.search(said)[1].replace(",", ""))
+
+
+def graphs(opened):
+    """The panel's two figures in the page."""
+    return opened.panel.locator(".jp-CodeCell", has_text=CELL).locator(".js-plotly-plot").all()
+
+
+def missing(opened):
+    """What the page does not show of the panel's figures; empty if it shows all."""
+    found = [blank for graph in graphs(opened) for blank in graph.evaluate(BLANK)]
+    shown, has = [graph.evaluate(TRACES) for graph in graphs(opened)], opened.ask_kernel(HAS)
+    return found if shown == has else [*found, f"{shown} traces with points of {has}"]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +143,126 @@ def test_recall_has_all_its_bars_and_the_map_its_diamonds_while_it_trains(panel)
     place = "graph => graph.querySelector('path.point').getAttribute('transform')"
     before = graph.evaluate(place)
     panel.wait(lambda: graph.evaluate(place) != before, "a diamond that moves", 60)
+
+
+def test_every_subplot_keeps_its_marks_whatever_is_done(panel):
+    def press(name):
+        panel.button(name).click()
+        if name == "Pause":
+            panel.page.get_by_text("Paused.").wait_for()
+
+    def choose(control, **option):
+        panel.control(control).select_option(**option)
+
+    def step(trains):
+        choose("a step trains", label=trains)
+        before = taken(panel)
+        press("Step")
+        panel.wait(lambda: taken(panel) == before + 1, "a step", 10)
+
+    def wide(width):
+        panel.page.set_viewport_size({"width": width, "height": 768})
+
+    actions = {
+        "Start": lambda: press("Start"),
+        "SMOTE while it runs": lambda: choose("oversampler", label="SMOTE"),
+        "FACoG while it runs": lambda: choose("oversampler", label="FACoG"),
+        "n_s while it runs": lambda: panel.slider("n_s").press("ArrowRight"),
+        "a speed limit": lambda: choose("speed limit", label="10 steps/s"),
+        "a dark theme": lambda: panel.page.evaluate(THEME, "JupyterLab Dark"),
+        "a light theme": lambda: panel.page.evaluate(THEME, "JupyterLab Light"),
+        "a narrow window": lambda: wide(700),
+        "a wide window": lambda: wide(1366),
+        "no speed limit": lambda: choose("speed limit", label="as fast as it can"),
+        "Pause": lambda: press("Pause"),
+        "a step of D": lambda: step("only D"),
+        "a step of G": lambda: step("only G"),
+        "a step of the classifier": lambda: step("only the classifier"),
+        "a step of all": lambda: step("D, G and classifier"),
+        "SMOTE in a pause": lambda: choose("oversampler", label="SMOTE"),
+        "a step of SMOTE": lambda: step("D, G and classifier"),
+        "FACoG in a pause": lambda: choose("oversampler", label="FACoG"),
+        "n_s in a pause": lambda: panel.slider("n_s").press("ArrowLeft"),
+        "Start again": lambda: press("Start"),
+        "Reset while it runs": lambda: press("Reset"),
+        "a first step": lambda: step("D, G and classifier"),
+        "Start after a reset": lambda: press("Start"),
+        "Pause after a reset": lambda: press("Pause"),
+        "Reset in a pause": lambda: press("Reset"),
+    }
+    blank = {}
+    for name, act in actions.items():
+        act()
+        for _ in range(2):  # what a drawing took away, the next one may bring back
+            panel.page.wait_for_timeout(300)
+            if found := [blank for graph in graphs(panel) for blank in graph.evaluate(BLANK)]:
+                blank.setdefault(name, found)
+        panel.wait(lambda: not missing(panel), f"all that the kernel has, after {name}", 5)
+    assert blank == {}
+
+
+def test_marks_that_went_missing_are_noticed_and_drawn_again(panel):
+    panel.button("Pause").click()
+    panel.page.get_by_text("Paused.").wait_for()
+    panel.wait(lambda: not missing(panel), "all marks", 5)
+    panel.page.wait_for_timeout(2500)  # the page has said what it shows
+    for graph in graphs(panel):
+        graph.evaluate("graph => graph.querySelectorAll('.mlayer').forEach(l => l.remove())")
+    assert len(missing(panel)) == 6
+    panel.wait(lambda: not missing(panel), "all marks again", 10)
+    steps = taken(panel)
+    panel.button("Step").click()
+    panel.wait(lambda: taken(panel) == steps + 1, "a step", 10)
+    panel.wait(lambda: not missing(panel), "all marks after a step", 5)
+
+
+def test_a_page_that_is_slow_or_loaded_anew_shows_all(panel):
+    panel.button("Pause").click()
+    panel.page.get_by_text("Paused.").wait_for()
+    panel.save()
+    again, page = copy.copy(panel), panel.page.context.new_page()
+    page.add_init_script(SLOW)
+    again.show(page)
+    try:
+        again.wait(lambda: len(graphs(again)) == 2, "both figures", 20)
+        drawn = "graph => Boolean(graph._fullLayout)"
+        again.wait(lambda: all(g.evaluate(drawn) for g in graphs(again)), "their axes", 20)
+        again.wait(lambda: not missing(again), "all that there was", 15)
+        steps = taken(again)
+        again.button("Start").click()
+        again.wait(lambda: taken(again) > steps + 20, "further steps", 20)
+        again.button("Pause").click()
+        again.wait(lambda: not missing(again), "all that there is now", 5)
+        again.screenshot("03_phase2-slow-page")
+    finally:
+        page.close()
+        panel.page.bring_to_front()
+
+
+def test_a_slider_on_a_log_axis_says_its_value(panel):
+    """To assistive technology: as in the browser's own tree of what is there."""
+
+    def said(name):
+        session = panel.page.context.new_cdp_session(panel.page)
+        root = session.send("DOM.getDocument")["root"]["nodeId"]
+        asked = {"nodeId": root, "role": "slider"}
+        nodes = session.send("Accessibility.queryAXTree", asked)["nodes"]
+        session.detach()
+        (node,) = (node for node in nodes if node["name"]["value"].startswith(f"{name}:"))
+        text = panel.slider(name).get_attribute("aria-valuetext")
+        value = node["value"]["value"]
+        return text if value == pytest.approx(float(text)) else f"{text}, {value} in the tree"
+
+    panel.wait(lambda: said("lr of G") == "0.005", "0.005", 5)
+    assert said("τ") == "0.1"
+    assert said("λ_adv") == "1"
+    panel.slider("lr of G").press("ArrowRight")
+    panel.wait(lambda: panel.control("lr of G").input_value() != "0.005", "another value", 5)
+    value = panel.control("lr of G").input_value()
+    panel.wait(lambda: said("lr of G") == value, f"{value} read aloud", 3)
+    panel.control("lr of G").fill("0.0123")  # the slider has no mark for it
+    panel.control("lr of G").press("Enter")
+    panel.wait(lambda: said("lr of G") == "0.0123", "0.0123 read aloud", 5)
 
 
 def test_the_page_does_not_answer_drawings(panel):
