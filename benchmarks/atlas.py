@@ -19,9 +19,9 @@ import torch
 from benchmarks.browser import Desk, desk
 from benchmarks.rows import row, write
 from facog_lab.dictionary import FeatureDictionary
-from facog_lab.embedding import Map
-from facog_lab.oversamplers import Mix
-from facog_lab.provenance import World
+from facog_lab.generator import Mix
+from facog_lab.plots.embedding import Map
+from facog_lab.plots.mixture_map import World
 
 CLASSES, N_S, SIDE = 100, 5, 32  # as in CIFAR-100
 GENERATED_SHARE = 20  # one point in so many is generated
@@ -73,12 +73,12 @@ CELLS = (
     """import sys, time
 sys.path.insert(0, "{root}")
 from benchmarks.atlas import world
-from facog_lab import atlas
-canvas = atlas.prepare("on")
+from facog_lab.ui import embedding_explorer
+canvas = embedding_explorer.prepare("on")
 made = world({points})
 made.places
 time.sleep(3)""",
-    "atlas.explore(made, 'on', canvas)",
+    "embedding_explorer.explore(made, 'on', canvas)",
 )
 # The time from running the second cell to the maps on the screen.
 FIRST = """() => new Promise(done => {

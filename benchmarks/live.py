@@ -26,15 +26,16 @@ RESIDENT = "int(open('/proc/self/statm').read().split()[1]) * 4096 / 1e6"
 CELLS = (
     """import sys, time
 sys.path.insert(0, "{root}")
-from facog_lab import panels, presets, steering
+from facog_lab.runs import presets, replay
+from facog_lab.ui import phase2_panel
 settings = presets.experiment(phase2={"epochs": 10_000})
-alone = steering.start(settings)
+alone = replay.start(settings)
 def headless(seconds):
     began, first = time.perf_counter(), alone.step
     while time.perf_counter() - began < seconds:
         next(alone)
     return (alone.step - first) / (time.perf_counter() - began)""",
-    """panel = panels.Phase2Panel(settings)
+    """panel = phase2_panel.Phase2Panel(settings)
 stamps, after = [], panel.worker.after
 def noting(step):
     used = panel.history["steps"]["lambda_adv"][-1]

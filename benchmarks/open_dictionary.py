@@ -10,8 +10,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.speed_features import IMAGENET, RESIDENT_AFTER, mapped_run
-from facog_lab import draws
 from facog_lab.dictionary import FeatureDictionary
+from facog_lab.rng import rng_for
 
 
 def resident() -> float:
@@ -26,7 +26,7 @@ assert saved is not None
 names = tuple(map(str, range(IMAGENET[2])))
 dictionary = FeatureDictionary.from_tensors(saved.tensors, names, saved.release)
 opened = time.perf_counter() - began
-rng = draws.generator("cpu", 0)
+rng = rng_for("cpu", 0)
 seconds = []
 for _ in range(RESIDENT_AFTER):
     labels = torch.randint(IMAGENET[2], (128,), generator=rng)

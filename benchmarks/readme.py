@@ -14,10 +14,10 @@ import statistics
 from collections import Counter
 from typing import Any
 
-from facog_lab import comparisons, results
-from facog_lab.comparisons import select
-from facog_lab.disk import project_root
-from facog_lab.results import Row
+from facog_lab.atomic import project_root
+from facog_lab.study import results, significance
+from facog_lab.study.results import Row
+from facog_lab.study.significance import select
 
 METHODS = {
     "phase1": "phase 1 alone",
@@ -42,7 +42,7 @@ def table(name: str) -> str:
     rows = [r for r in rows if r["level"] == "feature" or r["method"] == "phase1"]
     protocols = list(dict.fromkeys(row["protocol"] for row in rows))
     full = select(rows, protocol="full")
-    tests = comparisons.summary(full, against=AGAINST)
+    tests = significance.summary(full, against=AGAINST)
     head = ["method"] + [f"{m}, {p}" for p in protocols for m in ("ACSA", "GM")]
     head += ["tail 20%", "ACSA gain (p)", "entropy of w"]
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]

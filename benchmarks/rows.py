@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from facog_lab import store
+from facog_lab.runs import store
 
 SLOWER = 0.1  # a ratio that got worse by more than this share is a failed row
 

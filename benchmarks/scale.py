@@ -27,11 +27,12 @@ from PIL import Image
 from benchmarks import speed_features, speed_training
 from benchmarks.rows import row, write
 from benchmarks.speed import RESULTS
-from facog_lab import phase2, prefetch
+from facog_lab import phase2
+from facog_lab.data import prefetch
+from facog_lab.data.decode import ImageFiles
+from facog_lab.data.files import Folder
 from facog_lab.dictionary import DictionaryConfig, FeatureDictionary
-from facog_lab.files import Folder
-from facog_lab.images import ImageFiles
-from facog_lab.store import Run
+from facog_lab.runs.store import Run
 
 SPAWN = multiprocessing.get_context("spawn")
 BATCH = 256  # of the paper's preset

@@ -16,9 +16,11 @@ import torch
 from torch import nn
 
 from benchmarks.rows import row
-from facog_lab import datasets, draws, models, phase2, presets
+from facog_lab import dataset, models, phase2
 from facog_lab.dictionary import DictionaryConfig, FeatureDictionary
-from facog_lab.store import Run
+from facog_lab.rng import rng_for, seeded
+from facog_lab.runs import presets
+from facog_lab.runs.store import Run
 
 IMAGENET = (115_846, 2048, 1000)  # training images, width, classes
 RESIDENT_AFTER = 20  # draws
@@ -29,7 +31,7 @@ def features(rows: int, width: int, classes: int, test: int = 1000) -> FeatureDi
     """Made-up features, an exponential tail of ratio 100 with about so many rows, by class."""
     rng = torch.Generator().manual_seed(0)
     head = rows * math.log(100) / classes / 0.99  # the mean of such a tail is head 0.99 / ln 100
-    counts = datasets.long_tail_counts("exponential", [round(head)] * classes, 100.0)
+    counts = dataset.long_tail_counts("exponential", [round(head)] * classes, 100.0)
     labels = torch.arange(classes).repeat_interleave(torch.tensor(counts))
     centres = 2 * torch.randn(classes, width, generator=rng)
     return FeatureDictionary.from_tensors(
@@ -48,7 +50,7 @@ def training(dictionary: FeatureDictionary, projection_dim: int = 128) -> phase2
     """Phase 2 with the paper's settings on made-up features and untrained heads."""
     backbone = nn.Identity()
     backbone.feature_dim = dictionary.feature_dim  # type: ignore[assignment]
-    with draws.seeded("benchmark"):
+    with seeded("benchmark"):
         model = models.Phase1Model(backbone, dictionary.num_classes, projection_dim)
     config = presets.experiment("paper", data={"dataset": "cifar100"}).phase2
     return phase2.Phase2(config, dictionary, model, "cpu")
@@ -143,7 +145,7 @@ def generated(runs: int, device: str, made: int = 20_000) -> Iterator[dict[str, 
         smote = SMOTE(sampling_strategy=strategy, k_neighbors=4, random_state=run)
         smote.fit_resample(real, labels)
         theirs = time.perf_counter() - began
-        rng, began = draws.generator("cpu", run), time.perf_counter()
+        rng, began = rng_for("cpu", run), time.perf_counter()
         with torch.no_grad():
             loop.oversampler.generate(asked, loop.controls, rng)
         if run:

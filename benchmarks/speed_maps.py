@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import facog_lab
 from benchmarks.rows import row
-from facog_lab import disk, embedding
+from facog_lab import atomic
+from facog_lab.plots import embedding
 
 REAL, MADE, WIDTH, CLASSES = 9_000, 3_000, 64, 100
 ALIKE = 0.005  # how far trustworthiness may fall below scikit-learn's
@@ -27,11 +29,11 @@ import sys, time
 began = time.perf_counter()
 sys.path.insert(0, {root!r})
 import numpy as np
-from facog_lab import embedding, kept_maps
+from facog_lab.plots import embedding, embedding_cache
 from benchmarks.speed_maps import points
 real, made = points({real}, {made})
 for method in ("pca", "tsne", "umap"):
-    fitted = kept_maps.fit_map(real, method, embedding.MapConfig())
+    fitted = embedding_cache.fit_map(real, method, embedding.MapConfig())
     fitted.place(made)
     print(time.perf_counter() - began, flush=True)
 """
@@ -86,7 +88,7 @@ def first_maps(runs: int, device: str) -> Iterator[dict[str, Any]]:
     """Notebook 04's maps in a fresh process, of a dictionary that is new and of one that is not."""
     root = str(Path(__file__).parents[1])
     size = {"real": 4000, "made": 3000}
-    kept = disk.outputs_root() / "maps"
+    kept = atomic.outputs_root() / "maps"
     new: list[list[float]] = []
     known: list[list[float]] = []
     with tempfile.TemporaryDirectory() as away:
@@ -107,13 +109,15 @@ def first_maps(runs: int, device: str) -> Iterator[dict[str, Any]]:
 
 def imports(runs: int, device: str) -> Iterator[dict[str, Any]]:
     """What importing all that notebooks use takes beyond torch, in fresh processes."""
-    modules = {p.stem for p in Path(embedding.__file__).parent.glob("[!_]*.py")}
+    package = Path(facog_lab.__file__).parent
+    paths = (path.relative_to(package.parent).with_suffix("") for path in package.rglob("[!_]*.py"))
     # a command, what asks for imbalanced-learn, what the panel imports when it is shown, what
     # workers of a sweep import
-    modules -= {"demo", "sampler", "moving", "execution"}
+    later = {"demo", "sklearn_api", "live_scatter", "run_notebook"}
+    modules = {".".join(path.parts) for path in paths if path.name not in later}
     script = (
         f"import sys, time; sys.path.insert(0, {str(Path(__file__).parents[1])!r}); import torch; "
-        "began = time.perf_counter(); from facog_lab import " + ", ".join(sorted(modules)) + "; "
+        "began = time.perf_counter(); import " + ", ".join(sorted(modules)) + "; "
         "print(time.perf_counter() - began)"
     )
     command = [sys.executable, "-c", script]

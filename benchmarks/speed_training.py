@@ -16,26 +16,27 @@ from torch.utils.data import DataLoader
 
 from benchmarks.rows import row
 from benchmarks.usual import Views, recipes
-from facog_lab import datasets, dictionary, phase1, presets
-from facog_lab.augment import make_views
+from facog_lab import dataset, dictionary, phase1
 from facog_lab.dictionary import DictionaryConfig
-from facog_lab.machine import fast_bf16, keep_freed_memory
+from facog_lab.runs import presets
+from facog_lab.runs.environment import fast_bf16, keep_freed_memory
+from facog_lab.views import make_views
 
 BATCH = 256
 READY = 4  # batches that two workers may have made ahead
 
 
-def images(seed: int = 0) -> datasets.LongTailed:
+def images(seed: int = 0) -> dataset.LongTailed:
     """Noise of CIFAR-100-LT's size and classes at ratio 100: 10,847 images, and 2,500 for test."""
     rng = torch.Generator().manual_seed(seed)
-    counts = datasets.long_tail_counts("exponential", [500] * 100, 100.0)
+    counts = dataset.long_tail_counts("exponential", [500] * 100, 100.0)
     labels = torch.arange(100).repeat_interleave(torch.tensor(counts))
     test_labels = torch.arange(100).repeat(25)
 
     def noise(n: int) -> Tensor:
         return torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8, generator=rng)
 
-    return datasets.LongTailed(
+    return dataset.LongTailed(
         name="noise",
         class_names=tuple(f"class {c}" for c in range(100)),
         available=(500,) * 100,
@@ -53,7 +54,7 @@ def images(seed: int = 0) -> datasets.LongTailed:
 
 
 def made(
-    data: datasets.LongTailed, architecture: str, device: Any = "cpu", **changes: Any
+    data: dataset.LongTailed, architecture: str, device: Any = "cpu", **changes: Any
 ) -> phase1.Phase1:
     """Phase 1 with three views, under the paper's preset or with the small network."""
     preset = "paper" if architecture == "resnet32" else "cpu"
@@ -203,7 +204,7 @@ def extraction(runs: int, device: str) -> Iterator[dict[str, Any]]:
     training, settings = made(data, "resnet32", device), DictionaryConfig(views=0, seed=0)
     both = [torch.as_tensor(data.images), torch.as_tensor(data.test_images)]
     both = [part[:1500] for part in both] if device == "cpu" else both
-    few = datasets.LongTailed(
+    few = dataset.LongTailed(
         **vars(data)
         | {
             "images": both[0],

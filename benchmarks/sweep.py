@@ -27,7 +27,8 @@ from typing import Any
 import nbformat
 
 from benchmarks.rows import row, write
-from facog_lab import points, store, sweep
+from facog_lab.runs import store
+from facog_lab.study import sweep, sweep_points
 
 NOTEBOOK = "03_phase2.ipynb"
 GRID: dict[str, list[float]] = {
@@ -103,7 +104,7 @@ def half_written(outputs: Path) -> list[Path]:
 def killed() -> Iterator[dict[str, Any]]:
     """24 rows although a worker is lost; the same again."""
     with new_outputs() as outputs, processes(2) as (where, workers):
-        todo = points.points(NOTEBOOK, GRID)
+        todo = sweep_points.points(NOTEBOOK, GRID)
         rows = []
         for one in sweep.rows(todo, where):
             rows.append(one)
@@ -114,7 +115,7 @@ def killed() -> Iterator[dict[str, Any]]:
         broken = half_written(outputs)
         made = len(list((outputs / "digits" / "phase1").iterdir()))
         words = [f"{name}={','.join(map(str, v))}" for name, v in GRID.items()]
-        command = [sys.executable, "-m", "facog_lab.sweep", NOTEBOOK]
+        command = [sys.executable, "-m", "facog_lab.study.sweep", NOTEBOOK]
         command += [part for word in words for part in ("--grid", word)]
         command += ["--scheduler", str(where.scheduler)]
         began = time.monotonic()
@@ -133,7 +134,7 @@ def workers() -> Iterator[dict[str, Any]]:
     seconds = []
     for number in (1, 2):
         with new_outputs(), processes(number) as (where, _):
-            todo = points.points(NOTEBOOK, GRID)
+            todo = sweep_points.points(NOTEBOOK, GRID)
             began = time.monotonic()
             rows = list(sweep.rows(todo, where))
             seconds.append(time.monotonic() - began)

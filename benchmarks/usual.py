@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import transforms
 
-from facog_lab.datasets import LongTailed
+from facog_lab.dataset import LongTailed
 
 View = Callable[[Image.Image], Tensor]
 
@@ -28,7 +28,7 @@ class Cutout:
 
 
 def recipes(data: LongTailed) -> dict[str, View]:
-    """The CIFAR recipes of facog_lab.augment, by their names there."""
+    """The CIFAR recipes of facog_lab.views, by their names there."""
     side = data.side
     jitter = transforms.ColorJitter(0.4, 0.4, 0.4, 0.1)
     blur = transforms.GaussianBlur(3, (0.1, 2.0))

@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from facog_lab import draws, processes
-from facog_lab.augment import make_views
 from facog_lab.config import Config
-from facog_lab.datasets import ImageFiles
-from facog_lab.machine import keep_freed_memory
-from facog_lab.mapped import Shapes
+from facog_lab.dataset import ImageFiles
 from facog_lab.phase1 import Phase1
+from facog_lab.rng import derive_seed
+from facog_lab.runs import distributed
+from facog_lab.runs.environment import keep_freed_memory
+from facog_lab.runs.mmap import Shapes
+from facog_lab.views import make_views
 
 BATCH = 500  # images in a forward pass; the result does not depend on it beyond rounding
 
@@ -244,7 +245,7 @@ def extract(
     Raises:
         ValueError: if a feature is not finite.
     """
-    data, first = phase1.data, processes.rank() == 0
+    data, first = phase1.data, distributed.rank() == 0
     made = into or {
         name: torch.empty(s, dtype=t) for name, (t, s) in layout(phase1, config).items()
     }
@@ -264,7 +265,7 @@ def extract(
     test_rows = torch.arange(len(data.test_labels))
     _fill(made["test_features"], test_rows, phase1, data.test_images, recipes[0], report)
     keep_freed_memory(False)
-    processes.wait()
+    distributed.wait()
     return FeatureDictionary.from_tensors(made, data.class_names)
 
 
@@ -302,11 +303,11 @@ def _fill(
     phase1.model.eval()
     recipe, seed, number = view
     for batch, index in enumerate(torch.arange(len(images)).split(BATCH)):
-        if batch % processes.count() == processes.rank():
+        if batch % distributed.count() == distributed.rank():
             views = make_views(
                 images[index].to(phase1.device),
                 recipe,
-                seed=draws.derive(seed, "dictionary"),
+                seed=derive_seed(seed, "dictionary"),
                 epoch=0,
                 index=index.to(phase1.device),
                 view=number,

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from facog_lab import draws, models
-from facog_lab.adversarial import CGAN, GAMO, SAFA
-from facog_lab.borrowing import BorrowingGenerator, FACoGAttention, TailCalib
-from facog_lab.controls import MAX_N_S
+from facog_lab import models
 from facog_lab.dictionary import FeatureDictionary
-from facog_lab.oversamplers import ConvexNull, FACoG, Oversampler, References
-from facog_lab.smote import DOS, SMOTE
+from facog_lab.generator import ConvexNull, FACoG, Oversampler, References
+from facog_lab.rivals.cgan import CGAN, GAMO, SAFA
+from facog_lab.rivals.facog_attention import BorrowingGenerator, FACoGAttention, TailCalib
+from facog_lab.rivals.smote import DOS, SMOTE
+from facog_lab.rng import rng_for, seeded
+from facog_lab.settings import MAX_N_S
 
 if TYPE_CHECKING:
     from facog_lab.phase2 import Phase2Config
@@ -42,7 +43,7 @@ def make_oversampler(
     if name == "tailcalib":
         return TailCalib(dictionary)
     device = dictionary.features.device
-    with draws.seeded(config.seed, "phase2", "weights"):
+    with seeded(config.seed, "phase2", "weights"):
         if name == "cgan":
             return CGAN(dictionary, models.Discriminator(classes, width))
         if name == "gamo_without_d":
@@ -54,12 +55,12 @@ def make_oversampler(
     references = References(
         dictionary,
         config.references == "fixed",
-        draws.generator(device, config.seed, "references"),
+        rng_for(device, config.seed, "references"),
     )
     if name not in ("facog", "facog_attention"):
         return ConvexNull(references, name)
     generator: nn.Module
-    with draws.seeded(config.seed, "phase2", "weights"):
+    with seeded(config.seed, "phase2", "weights"):
         if name == "facog_attention":
             generator = BorrowingGenerator(classes, width)
         elif config.generator == "attention":

@@ -12,16 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facog_lab import draws, losses, models
-from facog_lab.augment import make_views
-from facog_lab.datasets import LongTailed
+from facog_lab import losses, models
+from facog_lab.dataset import LongTailed
 from facog_lab.phase1 import Phase1Config
 from facog_lab.phase2 import Phase2Config
+from facog_lab.rng import rng_for, seeded
+from facog_lab.views import make_views
 
 
 def phase1(config: Phase1Config, data: LongTailed) -> models.Phase1Model:
     """Backbone, classifier and projector from L_ph1 = λ_ce L_ce + λ_sc L_sc (Eq. 2)."""
-    with draws.seeded(config.seed, "phase1", "weights"):
+    with seeded(config.seed, "phase1", "weights"):
         shape = config.architecture, data.channels, config.width, config.embedding_dim
         model = models.Phase1Model(models.backbone(*shape), data.num_classes, config.projection_dim)
     sgd = torch.optim.SGD(
@@ -32,7 +33,7 @@ def phase1(config: Phase1Config, data: LongTailed) -> models.Phase1Model:
     recipes = [regular, regular] if config.views == 2 else [regular, contrast, contrast]
     steps = math.ceil(len(data.labels) / config.batch_size)  # of an epoch
     for epoch in range(config.epochs):
-        rng = draws.generator("cpu", config.seed, "order", epoch)
+        rng = rng_for("cpu", config.seed, "order", epoch)
         order = torch.randperm(len(data.labels), generator=rng)
         for step, index in enumerate(order.tensor_split(steps)):  # nearly equal batches
             labels, lr = data.labels[index], learning_rate(config, epoch, step, steps)
@@ -64,7 +65,7 @@ def phase2(
     """The classifier, fine-tuned on features that G mixes (§3.3): D, G and f_cls in turn."""
     counts, width = all_labels.bincount(), all_f.shape[1]  # (C,) N_c
     classes, batch, n_s = len(counts), config.batch_size, config.n_s
-    with draws.seeded(config.seed, "phase2", "weights"):
+    with seeded(config.seed, "phase2", "weights"):
         generator = models.Generator(classes, max_n_s=20)  # of whose 20 weights n_s are used
         discriminator = models.Discriminator(classes, width)
     classifier = copy.deepcopy(model.classifier)
@@ -84,7 +85,7 @@ def phase2(
         return torch.einsum("bn,bnd->bd", weights, features)  # f̃ = Σ w_i f_i
 
     for step in range(steps):
-        rng = draws.generator("cpu", config.seed, "oversampler", step)
+        rng = rng_for("cpu", config.seed, "oversampler", step)
         labels = torch.randint(classes, (batch,), generator=rng)
         f, fake = real(labels, rng), generated(labels, rng).detach()
         scores = discriminator(f, labels), discriminator(fake, labels)
@@ -100,7 +101,7 @@ def phase2(
         )
         descend(sgd_g, config.lambda_adv * adv + config.lambda_asc * asc, config.lr_generator)
 
-        rng = draws.generator("cpu", config.seed, "classifier", step)
+        rng = rng_for("cpu", config.seed, "classifier", step)
         labels = torch.multinomial(wanted / wanted.sum(), batch, replacement=True, generator=rng)
         rows = torch.randint(len(all_f), (batch,), generator=rng)  # as frequent as they are
         features = torch.cat([generated(labels, rng).detach(), all_f[rows]])

@@ -12,17 +12,19 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from facog_lab import draws, models, packing, processes, store
-from facog_lab.augment import make_views
+from facog_lab import models
 from facog_lab.config import ConfigError, Device
-from facog_lab.controls import MIN_TAU
-from facog_lab.datasets import ImageFiles, LongTailed
-from facog_lab.loop import Step, append, enough_memory, pick_device
-from facog_lab.machine import check_compiler, fast_bf16, faster_format, keep_freed_memory
-from facog_lab.objectives import Objective, ObjectiveName, Terms, classifier_for
-from facog_lab.prefetch import Prefetch, workers_for
-from facog_lab.rebalanced_losses import LossConfig
-from facog_lab.rewind import Rewind, bad_figures, bad_gradients
+from facog_lab.data.prefetch import Prefetch, workers_for
+from facog_lab.dataset import ImageFiles, LongTailed
+from facog_lab.rivals.losses import LossConfig
+from facog_lab.rivals.objectives import Objective, ObjectiveName, Terms, classifier_for
+from facog_lab.rng import rng_for, seeded
+from facog_lab.runs import checkpoint, distributed, store
+from facog_lab.runs.divergence import Rewind, bad_figures, bad_gradients
+from facog_lab.runs.environment import check_compiler, fast_bf16, faster_format, keep_freed_memory
+from facog_lab.runs.memory import Step, append, enough_memory, pick_device
+from facog_lab.settings import MIN_TAU
+from facog_lab.views import make_views
 
 Recipe = Literal[
     "clean", "crop", "crop_flip", "standard",
@@ -135,7 +137,7 @@ class Network(nn.Module):
         with torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16(device)):
             features = self.model.backbone(images)
         features = features.to(images.dtype).unflatten(0, (views, -1))  # losses in float32
-        features = processes.gather(features, len(labels))  # (V, B, D)
+        features = distributed.gather(features, len(labels))  # (V, B, D)
         return self.objective(self.model, features, labels, epoch, rng)
 
 
@@ -166,7 +168,7 @@ class Phase1:
     def __init__(self, config: Phase1Config, data: LongTailed, device: Device = "auto") -> None:
         self.config, self.data = config, data
         self.device = pick_device(device)
-        with draws.seeded(config.seed, "phase1", "weights"):
+        with seeded(config.seed, "phase1", "weights"):
             backbone = models.backbone(
                 config.architecture, data.channels, config.width, config.embedding_dim
             )
@@ -180,10 +182,10 @@ class Phase1:
             check_compiler(self.device)
             backbone.compile()  # in place, so that its state keeps its names
         self.network: nn.Module = Network(self.model, self.objective)
-        if processes.count() > 1:
-            processes.as_one(backbone)
+        if distributed.count() > 1:
+            distributed.as_one(backbone)
             contrasts = self.objective.parts.contrast is not None  # else the projector is idle
-            self.network = processes.averaged(self.network, all_used=contrasts)
+            self.network = distributed.averaged(self.network, all_used=contrasts)
         self.optimizer = torch.optim.SGD(
             [*self.model.parameters(), *self.objective.parameters()],
             config.lr,
@@ -199,9 +201,9 @@ class Phase1:
         # contrasts and its batch norm, and every image is seen once.
         self.steps_per_epoch = math.ceil(len(self.labels) / config.batch_size)
         self.total_steps = config.epochs * self.steps_per_epoch
-        if len(self.labels) // self.steps_per_epoch < processes.count():
+        if len(self.labels) // self.steps_per_epoch < distributed.count():
             raise ConfigError(
-                f"batch_size = {config.batch_size}: with {processes.count()} processes a batch "
+                f"batch_size = {config.batch_size}: with {distributed.count()} processes a batch "
                 f"must have as many images at least. Take fewer processes, or a larger batch."
             )
         # A GPU waits for the CPU to launch the many small operations that make views: launch them
@@ -285,7 +287,7 @@ class Phase1:
         Returns:
             The loss, its two terms without their λ, and the (B, C) logits of the first view.
         """
-        rng = draws.generator(self.device, self.config.seed, "objective", self.step)
+        rng = rng_for(self.device, self.config.seed, "objective", self.step)
         images = views.flatten(0, 1).contiguous(memory_format=self.memory_format)
         return self.network(images, len(views), labels, epoch, rng)
 
@@ -317,7 +319,7 @@ class Phase1:
 
     def _views_of(self, batch: int, epoch: int) -> Tensor:
         if (epoch, batch) not in self._made:
-            batches = [processes.share(b) for b in self.batches[batch : batch + self.ahead]]
+            batches = [distributed.share(b) for b in self.batches[batch : batch + self.ahead]]
             sizes = [len(index) for index in batches]
             step = epoch * self.steps_per_epoch + batch
             images = self.decoded.take(step) if self.decoded else None
@@ -327,12 +329,12 @@ class Phase1:
 
     def state(self) -> dict[str, Tensor]:
         """What an epoch's end leaves behind: weights, momentum, the step."""
-        tensors = packing.pack(**self._parts())
+        tensors = checkpoint.pack(**self._parts())
         return tensors | {"step": torch.tensor(self.step)}
 
     def load_state(self, tensors: dict[str, Tensor], history: store.History) -> None:
         """Goes on from what `state` gave at an epoch's end."""
-        packing.unpack(tensors, **self._parts())
+        checkpoint.unpack(tensors, **self._parts())
         self.rewind.forget()
         self.step = int(tensors["step"])
         self.history = history
@@ -358,7 +360,7 @@ class Phase1:
         return self._cut[1]
 
     def _batches(self, epoch: int) -> tuple[Tensor, ...]:
-        rng = draws.generator("cpu", self.config.seed, "order", epoch)
+        rng = rng_for("cpu", self.config.seed, "order", epoch)
         order = torch.randperm(len(self.labels), generator=rng)
         return torch.tensor_split(order.to(self.device), self.steps_per_epoch)
 
@@ -368,7 +370,7 @@ class Phase1:
 
         def rows(step: int) -> Tensor:
             epoch, batch = divmod(step, self.steps_per_epoch)
-            return processes.share(self._batches(epoch)[batch])
+            return distributed.share(self._batches(epoch)[batch])
 
         on_gpu = self.device.type == "cuda"
         return Prefetch(images, rows, self.total_steps, workers, on_gpu) if workers else None
@@ -391,6 +393,6 @@ class Phase1:
 
 
 if __name__ == "__main__":
-    from facog_lab.launch import main  # which imports this module by its name
+    from facog_lab.runs.launch import main  # which imports this module by its name
 
     main()

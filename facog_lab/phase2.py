@@ -11,20 +11,22 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from facog_lab import draws, metrics, models, packing, store
+from facog_lab import metrics, models
 from facog_lab.config import ConfigError, Device
-from facog_lab.controls import (
+from facog_lab.dictionary import FeatureDictionary
+from facog_lab.generator import Mix, Oversampler, figures_of, make_optimizer, take_step
+from facog_lab.makers import make_oversampler
+from facog_lab.rng import rng_for
+from facog_lab.runs import checkpoint, store
+from facog_lab.runs.divergence import Rewind, bad_figures, bad_gradients
+from facog_lab.runs.memory import Step, append, enough_memory, one_thread, pick_device
+from facog_lab.settings import (
     Controls,
     LabelSelection,
     OversamplerName,
     controls_at,
     controls_of,
 )
-from facog_lab.dictionary import FeatureDictionary
-from facog_lab.loop import Step, append, enough_memory, one_thread, pick_device
-from facog_lab.makers import make_oversampler
-from facog_lab.oversamplers import Mix, Oversampler, figures_of, make_optimizer, take_step
-from facog_lab.rewind import Rewind, bad_figures, bad_gradients
 
 OF_CLASSIFIER = ("loss_cls", "entropy", "max_weight", "added")  # what its step measures
 ROWS_AT_ONCE = 10_000  # of test features; a layer of all of ImageNet-LT's takes 400 MB
@@ -176,10 +178,10 @@ class Phase2:
         asked = f"batch_size = {size:,}, n_s = {controls.n_s}, D_E = {self.dictionary.feature_dim}"
         with one_thread(self.device), enough_memory(self.phase, self.step + 1, self.device, asked):
             figures = self.oversampler_of(controls).train_step(
-                controls, draws.generator(self.device, seed, "oversampler", self.step)
+                controls, rng_for(self.device, seed, "oversampler", self.step)
             )
             figures |= self.classifier_step(
-                controls, draws.generator(self.device, seed, "classifier", self.step)
+                controls, rng_for(self.device, seed, "classifier", self.step)
             )
         self.step += 1
         return dict(zip(figures, torch.stack(list(figures.values())).tolist(), strict=True))
@@ -278,14 +280,14 @@ class Phase2:
 
     def state(self) -> dict[str, Tensor]:
         """What a later session needs to go on from here."""
-        tensors = packing.pack(classifier=self.classifier, optimizer=self.optimizer)
+        tensors = checkpoint.pack(classifier=self.classifier, optimizer=self.optimizer)
         for name, oversampler in self._oversamplers.items():
             tensors |= {f"{name}.{k}": v for k, v in oversampler.state().items()}
         return tensors | {"step": torch.tensor(self.step)}
 
     def load_state(self, tensors: dict[str, Tensor], history: store.History) -> None:
         """Goes on from what `state` gave."""
-        packing.unpack(tensors, classifier=self.classifier, optimizer=self.optimizer)
+        checkpoint.unpack(tensors, classifier=self.classifier, optimizer=self.optimizer)
         self.rewind.forget()
         self._oversamplers = {}
         for name in get_args(OversamplerName):

@@ -4,8 +4,8 @@ from typing import NamedTuple, get_args
 
 import numpy as np
 
-from facog_lab.controls import OversamplerName
-from facog_lab.sampler import FeatureOversampler
+from facog_lab.rivals.sklearn_api import FeatureOversampler
+from facog_lab.settings import OversamplerName
 
 ALL = get_args(OversamplerName)
 LEAVE_THE_HULL = ("facog_attention", "cgan", "safa", "tailcalib")

@@ -3,17 +3,18 @@ import tiny
 import torch
 import torch.nn.functional as F
 
-from facog_lab import draws, models
-from facog_lab.adversarial import CGAN, GAMO, LR, SAFA, fooled
-from facog_lab.controls import Controls
+from facog_lab import models
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.phase2 import Phase2, Phase2Config
+from facog_lab.rivals.cgan import CGAN, GAMO, LR, SAFA, fooled
+from facog_lab.rng import rng_for, seeded
+from facog_lab.settings import Controls
 
 COUNTS = (60, 40, 20, 6, 3)
 
 
 def rng(*keys):
-    return draws.generator("cpu", "rivals", *keys)
+    return rng_for("cpu", "rivals", *keys)
 
 
 def positive(counts=COUNTS):
@@ -26,7 +27,7 @@ def positive(counts=COUNTS):
 
 
 def made(kind, dictionary, *rest):
-    with draws.seeded("rivals"):
+    with seeded("rivals"):
         return kind(dictionary, *rest)
 
 
@@ -35,7 +36,7 @@ def trained(oversampler, steps, **controls):
 
 
 def gamo(dictionary, discriminator=False):
-    with draws.seeded("rivals"):
+    with seeded("rivals"):
         classifier = models.head(dictionary.feature_dim, dictionary.num_classes)
         d = models.Discriminator(dictionary.num_classes, dictionary.feature_dim)
     return made(GAMO, dictionary, d if discriminator else None, classifier)
@@ -114,7 +115,7 @@ def test_rates_are_the_papers_whatever_the_controls_say():
 def test_cgan_learns_where_the_classes_are():
     dictionary = tiny.dictionary((80, 80, 80))
     means = torch.stack([dictionary.features[dictionary.labels == c].mean(0) for c in range(3)])
-    with draws.seeded("d"):
+    with seeded("d"):
         discriminator = models.Discriminator(3, 6)
     oversampler = made(CGAN, dictionary, discriminator)
     labels = torch.arange(3).repeat(100)
@@ -130,7 +131,7 @@ def test_cgan_learns_where_the_classes_are():
 
 def test_features_after_a_relu_are_never_negative():
     dictionary = positive()
-    with draws.seeded("heads"):
+    with seeded("heads"):
         classifier, discriminator = models.head(6, 5), models.Discriminator(5, 6)
     for oversampler in (
         made(CGAN, dictionary, discriminator),
@@ -145,7 +146,7 @@ def test_features_after_a_relu_are_never_negative():
 
 def safa(counts=COUNTS):
     dictionary = tiny.dictionary(counts)
-    with draws.seeded("rivals"):
+    with seeded("rivals"):
         classifier = models.head(6, len(counts))
     return made(SAFA, dictionary, classifier)
 

@@ -6,9 +6,16 @@ import tiny
 import torch
 
 from facog_lab import dictionary as dictionaries
-from facog_lab.alarms import UNDERFIT, WINDOW, alarms, nearest_classes, on_training_images, underfit
 from facog_lab.dictionary import DictionaryConfig, FeatureDictionary
 from facog_lab.phase1 import Phase1, Phase1Config
+from facog_lab.plots.diagnostics import (
+    UNDERFIT,
+    WINDOW,
+    alarms,
+    nearest_classes,
+    on_training_images,
+    underfit,
+)
 
 NOTHING = torch.tensor([], dtype=torch.int64)
 

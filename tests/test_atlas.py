@@ -12,9 +12,10 @@ from PIL import Image
 from scipy.spatial import ConvexHull
 from tiny import dictionary, long_tailed
 
-from facog_lab import atlas, embedding, figures, maps, mouse, theme
-from facog_lab.oversamplers import Mix
-from facog_lab.provenance import World
+from facog_lab.generator import Mix
+from facog_lab.plots import charts, embedding, maps, theme
+from facog_lab.plots.mixture_map import World
+from facog_lab.ui import embedding_explorer, mouse
 
 EVIL = ("<b>bold</b>", "<img src=x>", "$x$", "%{y}", "a & b")
 
@@ -69,7 +70,7 @@ def chosen(figure, column):
 
 def test_a_point_has_the_same_number_on_both_maps_and_its_own_place():
     made = world(every=2)
-    live = atlas.Atlas(made)
+    live = embedding_explorer.Atlas(made)
     real = len(made.kept)
     for column, title in enumerate(("t-SNE", "UMAP")):
         for kind, rows in ((1, range(real)), (2, range(real, real + 30))):
@@ -81,7 +82,7 @@ def test_a_point_has_the_same_number_on_both_maps_and_its_own_place():
 
 def test_hovering_a_real_point_shows_its_training_image():
     made = world(every=2)
-    live = atlas.Atlas(made)
+    live = embedding_explorer.Atlas(made)
     live.hear("hover", [7])
     (uri,) = re.findall(r'<img src="([^"]*)"', live.hovered.value)
     image = made.images[made.dictionary.images[made.kept[7]]]
@@ -93,7 +94,7 @@ def test_hovering_a_real_point_shows_its_training_image():
 @pytest.mark.parametrize("n_s", [1, 4, 20])
 def test_a_generated_point_shows_the_images_and_weights_of_its_mix(n_s):
     made = world(n_s=n_s)
-    live = atlas.Atlas(made)
+    live = embedding_explorer.Atlas(made)
     first = len(made.kept)
     for i in (0, 29):
         live.hear("hover", [first + i])
@@ -110,7 +111,7 @@ def test_a_generated_point_shows_the_images_and_weights_of_its_mix(n_s):
 
 def test_a_selection_is_ringed_on_both_maps_and_inspected_in_part():
     made = world()
-    live = atlas.Atlas(made)
+    live = embedding_explorer.Atlas(made)
     first = len(made.kept)
     picked = [3, 5, *range(first, first + 20)]
     live.hear("select", picked[::-1])
@@ -119,7 +120,7 @@ def test_a_selection_is_ringed_on_both_maps_and_inspected_in_part():
         np.testing.assert_allclose(chosen(live.figure, column), made.places[title][picked])
     assert "2 real and 20 generated features" in live.status.value
     listed = re.findall(r"generated, no. (\d+)", live.inspector.value)
-    assert len(listed) <= atlas.MOST_MIXTURES
+    assert len(listed) <= embedding_explorer.MOST_MIXTURES
     assert set(map(int, listed)) <= set(picked)
     assert f"and {20 - len(listed)} more" in live.inspector.value
     live.hear("select", [])
@@ -130,7 +131,7 @@ def test_a_selection_is_ringed_on_both_maps_and_inspected_in_part():
 
 def test_the_number_selects_as_a_click_does():
     made = world()
-    live = atlas.Atlas(made)
+    live = embedding_explorer.Atlas(made)
     point = len(made.kept) + 4
     live.number.value = point
     assert live.chosen.tolist() == [point]
@@ -151,7 +152,7 @@ def hull_of(figure):
 
 def test_the_hull_is_drawn_on_the_linear_map_alone_and_holds_the_mixture():
     made = world(every=3)
-    live = atlas.Atlas(made)
+    live = embedding_explorer.Atlas(made)
     i = int((made.labels == 0).nonzero()[0])  # a class with many features: they span an area
     point = len(made.kept) + i
     live.hear("click", [point])
@@ -190,7 +191,7 @@ def test_convex_hull_is_that_of_qhull_and_of_any_few_points():
 
 
 def test_colours_mean_class_or_kind_or_recall_gained():
-    live = atlas.Atlas(world())
+    live = embedding_explorer.Atlas(world())
     palette, layout = theme.class_colours(5), live.figure.layout
 
     def colours(axis):
@@ -223,7 +224,7 @@ def test_an_unknown_gain_and_no_gain_have_colours():
 
 def test_a_class_alone_keeps_its_numbers_and_the_others_are_ground():
     made = world()
-    live = atlas.Atlas(made)
+    live = embedding_explorer.Atlas(made)
     live.only.value = 2
     for column in (0, 1):
         own = np.flatnonzero(made.owner == 2)
@@ -232,13 +233,13 @@ def test_a_class_alone_keeps_its_numbers_and_the_others_are_ground():
         ground = live.figure.data[column * maps.TRACES]
         assert len(ground.x) == len(made.owner) - len(own)
         assert ground.hoverinfo == "skip"
-    live.only.value = atlas.ALL
+    live.only.value = embedding_explorer.ALL
     assert not len(live.figure.data[0].x)
 
 
 def test_other_maps_show_other_places_of_the_same_selection():
     made = world()
-    live = atlas.Atlas(made)
+    live = embedding_explorer.Atlas(made)
     live.hear("select", [1, 2, 3])
     live.pair.value = ("UMAP", "PCA")
     for column, title in enumerate(live.pair.value):
@@ -254,7 +255,7 @@ def test_other_maps_show_other_places_of_the_same_selection():
     ids=["nothing generated", "one class", "n_s 1", "n_s 20", "no gains"],
 )
 def test_what_is_degenerate_is_shown_all_the_same(made):
-    live = atlas.Atlas(made)
+    live = embedding_explorer.Atlas(made)
     last = len(made.owner) - 1
     live.pair.value = ("t-SNE", "PCA")
     live.by.value = "recall gained"
@@ -262,25 +263,25 @@ def test_what_is_degenerate_is_shown_all_the_same(made):
     for kind in ("hover", "click", "select"):
         live.hear(kind, [last])
         assert "⚠" not in live.status.value
-    assert atlas.explore(made, "off").data
-    assert atlas.mixtures(made).layout.height
+    assert embedding_explorer.explore(made, "off").data
+    assert embedding_explorer.mixtures(made).layout.height
 
 
 def test_names_of_a_hundred_classes_are_shown_as_they_are():
     names = [*EVIL, *(f"class {c}" for c in range(95))]
     made = world(counts=(3,) * 100, names=names)
-    live = atlas.Atlas(made)
+    live = embedding_explorer.Atlas(made)
     assert [label for label, _ in live.only.options] == ["all", *names]
     for point in range(0, len(made.owner), 40):
         live.hear("hover", [point])
         live.hear("click", [point])
         pages = live.hovered.value + live.inspector.value
         assert not any(bad in pages for bad in ("<b>bold</b>", "<img src=x", "$x$"))
-    assert len(atlas.explore(made, "off").to_json()) < 150_000
+    assert len(embedding_explorer.explore(made, "off").to_json()) < 150_000
 
 
 def test_an_error_is_said_in_the_panel():
-    live = atlas.Atlas(world())
+    live = embedding_explorer.Atlas(world())
     live.hear("hover", [10**6])
     assert "⚠ IndexError" in live.status.value
     live.hear("hover", [0])
@@ -290,9 +291,9 @@ def test_an_error_is_said_in_the_panel():
 def test_without_a_kernel_there_are_buttons_and_names_and_no_widget():
     made = world()
     before = set(ipywidgets.widgets.widget._instances)
-    figure = atlas.explore(made, "off")
+    figure = embedding_explorer.explore(made, "off")
     assert set(ipywidgets.widgets.widget._instances) == before
-    assert type(figure) is type(figures.atlas({}, [], [], [], []))
+    assert type(figure) is type(charts.atlas({}, [], [], [], []))
     assert [button.label for button in figure.layout.updatemenus[0].buttons] == list(
         maps.COLOURINGS
     )
@@ -303,11 +304,11 @@ def test_without_a_kernel_there_are_buttons_and_names_and_no_widget():
 
 def test_a_canvas_is_the_widget_that_is_shown_and_may_be_used_again():
     made = world()
-    assert atlas.prepare("off") is None
-    canvas = atlas.prepare("on")
+    assert embedding_explorer.prepare("off") is None
+    canvas = embedding_explorer.prepare("on")
     assert not canvas.data
     for only in (1, 3):
-        live = atlas.explore(made, "on", canvas)
+        live = embedding_explorer.explore(made, "on", canvas)
         assert live.figure is canvas
         assert len(canvas.data) == 2 * maps.TRACES + 1
         live.only.value = only
@@ -317,7 +318,7 @@ def test_a_canvas_is_the_widget_that_is_shown_and_may_be_used_again():
 
 def test_the_plain_figure_shows_a_mixture_of_each_of_the_rarest_classes():
     made = world(n_s=4, made=60)
-    figure = atlas.mixtures(made)
+    figure = embedding_explorer.mixtures(made)
     named = [trace.name for trace in figure.data if trace.name]
     assert named == ["class 4", "class 3", "class 2", "class 1"]
     (captions,) = (trace.text for trace in figure.select_traces({"mode": "text"}))
@@ -331,7 +332,7 @@ def test_the_plain_figure_shows_a_mixture_of_each_of_the_rarest_classes():
 def test_what_does_not_fit_is_named():
     made = world()
     with pytest.raises(ValueError, match=r"none is linear: add the one of PCA"):
-        atlas.mixtures(World(**vars(made) | {"maps": {"UMAP": made.maps["UMAP"]}}))
+        embedding_explorer.mixtures(World(**vars(made) | {"maps": {"UMAP": made.maps["UMAP"]}}))
     with pytest.raises(ValueError, match=r"map 't-SNE' has 73 points, but 10 features were kept"):
         World(**vars(made) | {"kept": made.kept[:10]})
 

@@ -13,10 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
-from facog_lab import datasets, images, pipeline, presets
-from facog_lab.datasets import DataConfig, load
-from facog_lab.layout import NO_IMAGES
-from facog_lab.listing import DataError
+from facog_lab import dataset
+from facog_lab.data import decode
+from facog_lab.data.layout import NO_IMAGES
+from facog_lab.data.listing import DataError
+from facog_lab.dataset import DataConfig, load
+from facog_lab.runs import presets, stages
 
 TRAIN, TEST = {"cat": 9, "dog": 6, "emu": 3}, {"cat": 2, "dog": 2, "emu": 2}
 
@@ -130,7 +132,7 @@ def test_it_is_said_by_loading_and_kept_in_the_record(pets, outputs, capsys):
         data={"dataset": f"folder:{pets}"},
         phase1={"epochs": 1, "warmup_epochs": 0, "batch_size": 8},
     )
-    training = pipeline.phase1(settings, "cpu")
+    training = stages.phase1(settings, "cpu")
     assert capsys.readouterr().out == (
         "pets, looked through:\n"
         "  layout    train/<class>/* and test/<class>/*\n"
@@ -152,7 +154,7 @@ def test_it_is_said_by_loading_and_kept_in_the_record(pets, outputs, capsys):
 
 def test_the_record_of_a_published_set_has_no_audit(outputs):
     settings = presets.experiment(phase1={"epochs": 1, "warmup_epochs": 0})
-    training = pipeline.phase1(settings, "cpu")
+    training = stages.phase1(settings, "cpu")
     training.finish()
     assert "audit" not in training.run.load().record
 
@@ -201,7 +203,7 @@ def test_copies_that_the_profile_leaves_out_are_said_and_no_error(pets):
 @pytest.fixture
 def in_files(monkeypatch):
     """As if these data were too large for memory."""
-    monkeypatch.setattr(images, "DECODE_AT_MOST", 0)
+    monkeypatch.setattr(decode, "DECODE_AT_MOST", 0)
 
 
 @pytest.mark.parametrize("half", ["train", "test"])
@@ -219,14 +221,14 @@ def test_a_large_folder_is_known_by_what_its_files_hold(half, pets, outputs, in_
 
 
 def test_a_data_set_has_one_fingerprint_whatever_is_kept_of_it(pets, outputs):
-    found = datasets.fingerprint(asked(pets))
+    found = dataset.fingerprint(asked(pets))
     other = asked(pets, profile="exponential", imbalance_ratio=4, split_seed=3)
-    assert datasets.fingerprint(other) == found
-    assert datasets.fingerprint(DataConfig()) == datasets.fingerprint(DataConfig(split_seed=1))
-    assert len({found, datasets.fingerprint(DataConfig())}) == 2
+    assert dataset.fingerprint(other) == found
+    assert dataset.fingerprint(DataConfig()) == dataset.fingerprint(DataConfig(split_seed=1))
+    assert len({found, dataset.fingerprint(DataConfig())}) == 2
     (pets / "train" / "cat" / "01.png").write_bytes(encoded(10**6))
-    changed = datasets.fingerprint(asked(pets))
+    changed = dataset.fingerprint(asked(pets))
     assert changed != found
     (pets / "train" / "dog").rename(pets / "train" / "fox")
     (pets / "test" / "dog").rename(pets / "test" / "fox")
-    assert datasets.fingerprint(asked(pets)) not in (found, changed)
+    assert dataset.fingerprint(asked(pets)) not in (found, changed)

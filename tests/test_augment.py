@@ -10,9 +10,10 @@ from torchvision.transforms import AutoAugmentPolicy, InterpolationMode
 from torchvision.transforms import autoaugment as reference
 from torchvision.transforms import functional as vision
 
-from facog_lab import augment, autoaugment
-from facog_lab.augment import RECIPES, make_views
-from facog_lab.draws import uniform
+from facog_lab import views as kernels
+from facog_lab.augment import autoaugment
+from facog_lab.rng import uniform
+from facog_lab.views import RECIPES, make_views
 
 POLICY = reference.AutoAugment(AutoAugmentPolicy.CIFAR10)
 NEAREST = InterpolationMode.NEAREST
@@ -80,7 +81,7 @@ def test_autoaugment_of_imagenet_follows_crop_and_flip():
     images, index = pictures(40), torch.arange(40) * 7
     asked = {"seed": 3, "epoch": 5, "view": 1, "index": index}
     asked |= {"mean": (0.0,) * 3, "std": (1.0,) * 3}
-    plain = augment.Recipe(**vars(RECIPES["imagenet_autoaugment"]) | {"autoaugment": ""})
+    plain = kernels.Recipe(**vars(RECIPES["imagenet_autoaugment"]) | {"autoaugment": ""})
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "crops", plain)
         crops = make_views(images, "crops", **asked)
@@ -208,10 +209,10 @@ def test_simaugment_views_are_those_of_a_loop(recipe, channels, side, size):
 @pytest.mark.parametrize(
     ("ours", "theirs", "offset"),
     [
-        (augment.brightness, vision.adjust_brightness, 1),
-        (augment.contrast, vision.adjust_contrast, 1),
-        (augment.color, vision.adjust_saturation, 1),
-        (augment.hue, vision.adjust_hue, 0),
+        (kernels.brightness, vision.adjust_brightness, 1),
+        (kernels.contrast, vision.adjust_contrast, 1),
+        (kernels.color, vision.adjust_saturation, 1),
+        (kernels.hue, vision.adjust_hue, 0),
     ],
 )
 def test_jitters_operations_are_torchvisions(ours, theirs, offset, value):
@@ -227,16 +228,16 @@ def test_blur_is_torchvisions_with_a_kernel_of_a_tenth_of_the_side(side, kernel)
     images, sigma = pictures(3, 3, side) / 255, torch.tensor([0.1, 0.9, 2.0])
     pairs = zip(images, sigma.tolist(), strict=True)
     want = torch.stack([vision.gaussian_blur(x, [kernel] * 2, [s] * 2) for x, s in pairs])
-    torch.testing.assert_close(augment.gaussian_blur(images, sigma), want, **CLOSE)
+    torch.testing.assert_close(kernels.gaussian_blur(images, sigma), want, **CLOSE)
 
 
 def test_box_that_never_fits_is_the_whole_image():
-    found = augment.boxes(uniform(0, 0, torch.arange(50), "box", 22), 32, (1.5, 2.0))
+    found = kernels.boxes(uniform(0, 0, torch.arange(50), "box", 22), 32, (1.5, 2.0))
     assert found.tolist() == [[0, 0, 32, 32]] * 50
 
 
 def test_boxes_keep_area_ratio_and_image():
-    top, left, height, width = augment.boxes(
+    top, left, height, width = kernels.boxes(
         uniform(0, 0, torch.arange(20_000), "box", 22), 224, (0.2, 1.0)
     ).unbind(1)
     assert min(top.min(), left.min()) == 0
@@ -250,7 +251,7 @@ def test_boxes_keep_area_ratio_and_image():
 def test_cutouts_hole_is_16_pixels_around_every_centre_cut_off_at_the_border():
     centres = torch.cartesian_prod(torch.arange(32), torch.arange(32))
     for (row, column), hole in zip(
-        centres.tolist(), augment.holes((centres + 0.5) / 32, 32, 16), strict=True
+        centres.tolist(), kernels.holes((centres + 0.5) / 32, 32, 16), strict=True
     ):
         want = torch.zeros(1, 32, 32, dtype=torch.bool)
         want[:, max(row - 8, 0) : row + 8, max(column - 8, 0) : column + 8] = True
@@ -258,7 +259,7 @@ def test_cutouts_hole_is_16_pixels_around_every_centre_cut_off_at_the_border():
 
 
 def test_cutouts_centres_are_uniform():
-    corners = augment.holes(uniform(1, 0, torch.arange(16_000), "cutout/0", 2), 8, 1)
+    corners = kernels.holes(uniform(1, 0, torch.arange(16_000), "cutout/0", 2), 8, 1)
     assert chi_square(corners.sum(0).flatten().tolist(), [250.0] * 64) > 1e-3
 
 
@@ -325,7 +326,7 @@ def test_clean_views_of_another_size_are_scaled_then_cut_from_the_middle(side, s
     images = pictures(2, 3, side)
     want = vision.resize(images, [scaled, scaled], antialias=True)
     want = vision.center_crop(want, [size, size])
-    assert torch.equal(augment.fit(images, size), want)
+    assert torch.equal(kernels.fit(images, size), want)
     assert views(images, "standard", size=size).shape == (2, 3, size, size)
 
 
@@ -391,7 +392,7 @@ STRENGTHS = {"strengths": (0.4, 0.4, 0.4, 0.1), "grey": 0.5, "blur": 0.5}
 @pytest.mark.parametrize("size", [32, 24, 30, 40])
 def test_the_callers_images_are_never_changed(size, monkeypatch):
     for parts in itertools.product(*PARTS.values()):
-        recipe = augment.Recipe(**dict(zip(PARTS, parts, strict=True)), **STRENGTHS)
+        recipe = kernels.Recipe(**dict(zip(PARTS, parts, strict=True)), **STRENGTHS)
         monkeypatch.setitem(RECIPES, "any", recipe)
         for given in (pictures(16), pictures(1).expand(16, -1, -1, -1), pictures(16, channels=1)):
             before = given.clone()
@@ -411,7 +412,7 @@ def test_a_recipe_that_copies_anyway_copies_once(monkeypatch):
     for name, recipe in RECIPES.items():
         if not recipe.autoaugment:  # some of whose operations copy what they work on
             views(pictures(16), name)
-    monkeypatch.setitem(RECIPES, "flip", augment.Recipe(flip=1.0))
+    monkeypatch.setitem(RECIPES, "flip", kernels.Recipe(flip=1.0))
     views(pictures(16), "flip", size=40)
     assert copies == []
     views(pictures(16), "flip")

@@ -3,24 +3,24 @@ import pytest
 import tiny
 import torch
 
-from facog_lab import draws
-from facog_lab.borrowing import (
+from facog_lab.dictionary import FeatureDictionary
+from facog_lab.makers import make_oversampler
+from facog_lab.phase2 import Phase2Config
+from facog_lab.rivals.facog_attention import (
     BorrowingGenerator,
     TailCalib,
     class_means,
     head_classes,
     nearest_heads,
 )
-from facog_lab.controls import Controls
-from facog_lab.dictionary import FeatureDictionary
-from facog_lab.makers import make_oversampler
-from facog_lab.phase2 import Phase2Config
+from facog_lab.rng import rng_for, seeded
+from facog_lab.settings import Controls
 
 COUNTS = (60, 40, 30, 6, 1)
 
 
 def rng(*keys):
-    return draws.generator("cpu", "borrowing", *keys)
+    return rng_for("cpu", "borrowing", *keys)
 
 
 def facog_attention(dictionary, **settings):
@@ -79,7 +79,7 @@ def test_tailcalib_sums_the_covariances_of_several_classes():
 
 
 def test_the_generator_is_equivariant_and_its_gate_invariant():
-    with draws.seeded("borrowing"):
+    with seeded("borrowing"):
         generator = BorrowingGenerator(5, 6)
         torch.nn.init.normal_(generator.gate[-1].weight)
     draw = rng("e")

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import notebook
 
-from facog_lab import clusters, sweep
-from facog_lab.clusters import OPTIONS, Where
 from facog_lab.config import ConfigError
+from facog_lab.study import clusters, sweep
+from facog_lab.study.clusters import OPTIONS, Where
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ import math
 import numpy as np
 import pytest
 
-from facog_lab import cells, comparisons, paper, result_figures
-from facog_lab.cells import Cell
+from facog_lab.plots import result_charts
+from facog_lab.study import grid, paper, significance
+from facog_lab.study.grid import Cell
 
 SEEDS = range(5)
 NULL = [0.80, 0.82, 0.81, 0.79, 0.83]
@@ -31,7 +32,7 @@ def rows():
 
 
 def test_means_deviations_ranks_and_the_paired_test(rows):
-    table = comparisons.summary(rows)
+    table = significance.summary(rows)
     line = table.loc["facog", "feature", ""]
     assert line["seeds"] == 5
     assert line["mean"] == pytest.approx(100 * np.mean(BETTER))
@@ -54,8 +55,8 @@ def test_means_deviations_ranks_and_the_paired_test(rows):
 
 
 def test_what_cannot_be_tested_or_was_not_run_stays_empty(rows):
-    of_paper = comparisons.select(paper.rows("1"), dataset="mnist")
-    table = comparisons.summary(rows, of_paper=of_paper, not_built=["oltr"])
+    of_paper = significance.select(paper.rows("1"), dataset="mnist")
+    table = significance.summary(rows, of_paper=of_paper, not_built=["oltr"])
     assert math.isnan(table.loc[("random_oversampling", "feature", ""), "gain"])
     assert math.isnan(table.loc[("ce", "network", ""), "p"])  # one seed
     assert table.loc[("smote", "feature", ""), "gain"] == pytest.approx(-11)  # the two seeds shared
@@ -64,33 +65,35 @@ def test_what_cannot_be_tested_or_was_not_run_stays_empty(rows):
         line = table.loc[method, level, ""]
         assert line["seeds"] == 0
         assert math.isnan(line["mean"])
-    assert comparisons.summary([]).empty
-    few = comparisons.summary(rows, score="few")  # MNIST-LT has no class of fewer than 20
+    assert significance.summary([]).empty
+    few = significance.summary(rows, score="few")  # MNIST-LT has no class of fewer than 20
     assert few.empty
 
 
 def test_the_order_of_rows_does_not_matter(rows):
-    expected = comparisons.summary(rows)
+    expected = significance.summary(rows)
     for mixed in itertools.islice(itertools.permutations(rows), 50, 300, 100):
-        assert comparisons.summary(list(mixed)).equals(expected)
+        assert significance.summary(list(mixed)).equals(expected)
 
 
 def test_a_shown_table_has_words_and_no_nan(rows):
-    table = comparisons.summary(rows, of_paper=comparisons.select(paper.rows("1"), dataset="mnist"))
-    text = comparisons.shown(table).to_html()
+    table = significance.summary(
+        rows, of_paper=significance.select(paper.rows("1"), dataset="mnist")
+    )
+    text = significance.shown(table).to_html()
     assert "nan" not in text.lower()
     for word in ("FACoG", "Random oversampling", "82.2 ± 1.6", "+1.20", "95.0", "n_s = 10"):
         assert word in text
 
 
 def test_the_papers_table_with_ours_beside_it(rows):
-    table = comparisons.beside_paper(rows, "1")
+    table = significance.beside_paper(rows, "1")
     assert table.loc[("facog", "feature", ""), ("MNIST-LT", "acsa", "paper")] == "95.0"
     assert table.loc[("facog", "feature", ""), ("MNIST-LT", "acsa", "ours")] == "82.2 ± 1.6 (5)"
     assert table.loc[("ce", "network", ""), ("MNIST-LT", "acsa", "ours")] == "60.0 (1)"
     assert table.loc[("facog", "feature", ""), ("Fashion-MNIST-LT", "acsa", "ours")] == ""
-    assert "nan" not in comparisons.styled(table).to_html().lower()
-    at_100 = comparisons.beside_paper(
+    assert "nan" not in significance.styled(table).to_html().lower()
+    at_100 = significance.beside_paper(
         [row("facog", 0, 0.5, dataset="cifar100"), row("facog", 0, 0.4, dataset="cifar100",
                                                        imbalance_ratio=50.0)], "2"
     )  # fmt: skip
@@ -101,30 +104,30 @@ def test_the_papers_table_with_ours_beside_it(rows):
     missing = at_100.loc["m2m_ldam", "network", ""]
     assert missing["CIFAR-10-LT at 100", "top1", "ours"] == "not built"
     for number in ("3", "4", "5"):
-        ours = comparisons.beside_paper(rows, number).xs("ours", axis=1, level=2)
+        ours = significance.beside_paper(rows, number).xs("ours", axis=1, level=2)
         assert set(ours.to_numpy().ravel()) <= {"", "not built"}
 
 
 def test_rows_of_cells_and_of_one_changed_setting(rows):
-    chosen = comparisons.of_cells(rows, [Cell("smote"), Cell("facog")])
+    chosen = significance.of_cells(rows, [Cell("smote"), Cell("facog")])
     assert {r["method"] for r in chosen} == {"smote", "facog"}
     assert all(r["variant"] == "" for r in chosen)
-    own = comparisons.with_change(rows, "n_s", 5)
+    own = significance.with_change(rows, "n_s", 5)
     assert {(r["variant"], r["n_s"]) for r in own} == {("", 5), ("n_s=10", 10)}
     other = [row("facog", 0, 0.5, variant="lambda_adv=0.0")]
-    assert comparisons.with_change(other, "n_s", 5) == []
+    assert significance.with_change(other, "n_s", 5) == []
 
 
 def test_the_mean_recall_of_each_class(rows):
-    found = comparisons.mean_recall(rows, ("facog", "gamo"))
+    found = significance.mean_recall(rows, ("facog", "gamo"))
     assert list(found) == ["facog"]
     assert found["facog"] == pytest.approx([np.mean(BETTER)] * 2)
 
 
 def test_a_ranking_shows_every_method_and_the_paper(rows):
-    of_paper = comparisons.select(paper.rows("1"), dataset="mnist")
-    table = comparisons.summary(rows, of_paper=of_paper)
-    figure = result_figures.ranking(table, "title", line="random_oversampling")
+    of_paper = significance.select(paper.rows("1"), dataset="mnist")
+    table = significance.summary(rows, of_paper=of_paper)
+    figure = result_charts.ranking(table, "title", line="random_oversampling")
     features, networks, papers = figure.data
     assert dict(zip(features.y, features.x, strict=True))["FACoG"] == pytest.approx(82.2)
     assert next(iter(features.error_x.array)) == pytest.approx(100 * np.std(BETTER, ddof=1))
@@ -132,23 +135,23 @@ def test_a_ranking_shows_every_method_and_the_paper(rows):
     assert dict(zip(papers.y, papers.x, strict=True))["FACoG"] == 95
     assert figure.layout.shapes[0].x0 == pytest.approx(100 * np.mean(NULL))
     assert figure.layout.yaxis.categoryarray[-1] == "FACoG"  # above
-    empty = result_figures.ranking(comparisons.summary([]), "nothing")
+    empty = result_charts.ranking(significance.summary([]), "nothing")
     assert "not run" in empty.layout.title.subtitle.text
 
 
 def test_gains_show_every_seed_and_who_is_sure(rows):
-    table = comparisons.summary(rows)
-    figure = result_figures.gains(rows, table, "title", "random_oversampling")
+    table = significance.summary(rows)
+    figure = result_charts.gains(rows, table, "title", "random_oversampling")
     by_name = {trace.y[0]: trace for trace in figure.data[:-1]}
     assert list(by_name["FACoG"].x) == pytest.approx(100 * np.subtract(BETTER, NULL))
-    assert by_name["FACoG"].marker.color == result_figures.BLUE
-    assert by_name["cross-entropy (network)"].marker.color == result_figures.INK  # one seed
+    assert by_name["FACoG"].marker.color == result_charts.BLUE
+    assert by_name["cross-entropy (network)"].marker.color == result_charts.INK  # one seed
     said = [note.text for note in figure.layout.annotations]
     assert any(text.startswith("p 0.0") for text in said)
 
 
 def test_score_and_time_over_n_s(rows):
-    figure = result_figures.over_n_s(comparisons.with_change(rows, "n_s", 5), "title")
+    figure = result_charts.over_n_s(significance.with_change(rows, "n_s", 5), "title")
     scores, seconds = figure.data
     assert list(scores.x) == [5, 10]
     assert list(scores.y) == pytest.approx([82.2, 50])
@@ -156,12 +159,12 @@ def test_score_and_time_over_n_s(rows):
 
 
 def test_names_that_a_file_brings_are_text():
-    table = comparisons.summary([row("<b>x</b>", 0, 0.5), row("<b>x</b>", 1, 0.5)])
-    figure = result_figures.ranking(table, "title")
+    table = significance.summary([row("<b>x</b>", 0, 0.5), row("<b>x</b>", 1, 0.5)])
+    figure = result_charts.ranking(table, "title")
     assert "<b>x" not in str(figure.data[0].y)
-    assert "<b>x" not in comparisons.shown(table).to_html()
+    assert "<b>x" not in significance.shown(table).to_html()
 
 
 def test_cells_have_the_names_that_tables_use():
-    for cell in cells.TABLES["fig5"]:
+    for cell in grid.TABLES["fig5"]:
         assert cell.variant in ("", f"n_s={dict(cell.changes).get('phase2.n_s')}")

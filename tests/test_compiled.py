@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from facog_lab import disk
+from facog_lab import atomic
 
 LIBRARY = """
 import numba
@@ -25,7 +25,7 @@ USE = """
 import sys
 sys.path[:0] = [{here!r}, {root!r}]
 import numba
-from facog_lab import compiled
+from facog_lab.plots import compiled
 njit, folder = numba.njit, numba.config.CACHE_DIR
 with compiled.kept(("numba",)) as is_new:
     import library
@@ -107,7 +107,7 @@ def test_a_cache_that_others_can_write_to_is_not_used(how, cache, use, tmp_path,
         cache.chmod(0o777 if how == "open to others" else 0o700)
     if how == "of another":
         monkeypatch.setattr(os, "getuid", lambda: 12345)
-        assert disk.own_cache() is None
+        assert atomic.own_cache() is None
         return
-    assert disk.own_cache() is None
+    assert atomic.own_cache() is None
     assert [use(), use()] == [["True", "0"], ["True", "0"]]

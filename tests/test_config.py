@@ -6,10 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from facog_lab import augment, cells, embedding, presets, rebalancing, rivals, steering
+from facog_lab import views
 from facog_lab.config import Config, ConfigError, digest, unknown
-from facog_lab.datasets import DataConfig
-from facog_lab.points import points
+from facog_lab.dataset import DataConfig
+from facog_lab.plots import embedding
+from facog_lab.rivals import heads, networks
+from facog_lab.runs import presets, replay
+from facog_lab.study import grid
+from facog_lab.study.sweep_points import points
 
 
 class Example(Config):
@@ -76,17 +80,15 @@ NAMED = {  # what each module says of a name that it does not know
     "setting": lambda name: Example(**{name: 1}),
     "data set": lambda name: DataConfig(dataset=name),
     "preset": lambda name: presets.experiment(name),
-    "head method": rebalancing.head_config,
-    "rival at level 'feature'": lambda name: rivals.run(presets.experiment(), name),
-    "feature method": lambda name: cells.check(cells.Task(cells.Cell(name), presets.experiment())),
+    "head method": heads.head_config,
+    "rival at level 'feature'": lambda name: networks.run(presets.experiment(), name),
+    "feature method": lambda name: grid.check(grid.Task(grid.Cell(name), presets.experiment())),
     "map": lambda name: embedding.fit_map(torch.randn(9, 3), name),
-    "recipe": lambda name: augment.make_views(
+    "recipe": lambda name: views.make_views(
         torch.zeros(1, 1, 8, 8), name, seed=0, epoch=0, index=torch.arange(1), mean=(0,), std=(1,)
     ),
     "parameter of 08_sweep.ipynb": lambda name: points("08_sweep.ipynb", {name: [1]}),
-    "control": lambda name: steering.fork(
-        presets.experiment(), {"n_s": [5, 5]}, 1, {"a": {name: 1}}
-    ),
+    "control": lambda name: replay.fork(presets.experiment(), {"n_s": [5, 5]}, 1, {"a": {name: 1}}),
 }
 
 

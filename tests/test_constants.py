@@ -16,27 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from facog_lab import (
-    augment,
-    contrastive_rivals,
-    datasets,
-    draws,
-    losses,
-    metrics,
-    models,
-    objectives,
-    oversamplers,
-    phase2,
-    presets,
-    rebalancing,
-    rivals,
-    smote,
-)
-from facog_lab.augment import Recipe
+from facog_lab import dataset, generator, losses, metrics, models, phase2, views
 from facog_lab.models import BasicBlock
 from facog_lab.phase1 import Phase1, Phase1Config, learning_rate
 from facog_lab.phase2 import Phase2, Phase2Config
-from facog_lab.rebalanced_losses import ClassificationLoss
+from facog_lab.rivals import contrastive, heads, networks, objectives, smote
+from facog_lab.rivals.losses import ClassificationLoss
+from facog_lab.rng import rng_for
+from facog_lab.runs import presets
+from facog_lab.views import Recipe
 
 SETS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "imagenet_lt", "folder")
 
@@ -59,7 +47,7 @@ class Line(NamedTuple):
 
 
 def counts(profile, available, ratio=100.0):
-    return datasets.long_tail_counts(profile, available, ratio)
+    return dataset.long_tail_counts(profile, available, ratio)
 
 
 def totals(largest, classes):
@@ -70,7 +58,7 @@ def totals(largest, classes):
 def gamo_protocol():
     """How many test images of each class, and the last place they are drawn from."""
     labels = torch.arange(10).repeat_interleave(1000)
-    chosen = datasets._protocols("mnist", labels, 0)["gamo"]
+    chosen = dataset._protocols("mnist", labels, 0)["gamo"]
     places = chosen - 1000 * labels[chosen]
     return labels[chosen].bincount().tolist(), bool(places.max() < 800), bool(places.max() > 750)
 
@@ -224,9 +212,7 @@ def contrast():
     """L_sc of three points as the objective computes it: one anchor has no positive."""
     z = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8]])
     loop = paper_loop()
-    return loop.objective.contrast(
-        loop.model, z, torch.tensor([0, 0, 1]), draws.generator("cpu", 0)
-    ).item()
+    return loop.objective.contrast(loop.model, z, torch.tensor([0, 0, 1]), rng_for("cpu", 0)).item()
 
 
 def contrast_by_hand(tau=0.1):
@@ -350,9 +336,9 @@ def seen(recipe, **replaced):
     image = torch.stack([rows, columns, torch.full((32, 32), 255, dtype=torch.uint8)])
     images = image.expand(4000, -1, -1, -1).contiguous()
     with pytest.MonkeyPatch.context() as patch:
-        known = augment.RECIPES[recipe]
-        patch.setitem(augment.RECIPES, recipe, dataclasses.replace(known, **replaced))
-        return augment.make_views(
+        known = views.RECIPES[recipe]
+        patch.setitem(views.RECIPES, recipe, dataclasses.replace(known, **replaced))
+        return views.make_views(
             images,
             recipe,
             seed=0,
@@ -398,8 +384,8 @@ def crops(recipe):
     """The least and greatest share of the area of a recipe's boxes, and their ratios."""
     boxes = []
     with pytest.MonkeyPatch.context() as patch:
-        true = augment.resized_crop
-        patch.setattr(augment, "resized_crop", lambda x, w, s: boxes.append(w) or true(x, w, s))
+        true = views.resized_crop
+        patch.setattr(views, "resized_crop", lambda x, w, s: boxes.append(w) or true(x, w, s))
         seen(recipe, jitter=0.0, grey=0.0, blur=0.0, autoaugment="")
     _, _, height, width = boxes[0].double().unbind(1)
     area, ratio = height * width / 1024, width / height
@@ -420,7 +406,7 @@ def amounts(recipe):
                 found.setdefault(name, []).append(amount)
                 return images
 
-            patch.setattr(augment, name, note)
+            patch.setattr(views, name, note)
         seen(recipe, area=None, flip=0.0, grey=0.0, blur=0.0, autoaugment="")
     for name, parts in found.items():
         all_ = torch.cat(parts)
@@ -433,7 +419,7 @@ def blurs(recipe):
     """Least and greatest σ, and the share of views that are blurred."""
     found = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(augment, "gaussian_blur", lambda x, sigma: found.append(sigma) or x)
+        patch.setattr(views, "gaussian_blur", lambda x, sigma: found.append(sigma) or x)
         seen(recipe, area=None, flip=0.0, jitter=0.0, grey=0.0)
     sigma = torch.cat(found)
     return (
@@ -460,7 +446,7 @@ VIEWS = [
     Line("CIFAR: crop with padding 4", (-4, 4, 81), lambda: shifts("autoaugment_cutout")),
     Line("CIFAR: flip", 0.5, lambda: flips("autoaugment_cutout")),
     Line("CIFAR: AutoAugment", "cifar10",
-         lambda: augment.RECIPES["autoaugment_cutout"].autoaugment),
+         lambda: views.RECIPES["autoaugment_cutout"].autoaugment),
     Line("CIFAR: Cutout of 16, cut off at the border", (16, 16, 8, True),
          lambda: hole("autoaugment_cutout")),
     Line("MNIST: crop with padding 2", (-2, 2, 25), lambda: shifts("crop")),
@@ -474,7 +460,7 @@ VIEWS = [
          "color": (0.4, 0.8), "hue": (0.1, 0.8)}, lambda: amounts("simaugment")),
     Line("SimAugment: grey", 0.2, lambda: greys("simaugment")),
     Line("SimAugment: blur", (0.1, 2.0, 0.5), lambda: blurs("simaugment")),
-    Line("a clean view", Recipe(), lambda: augment.RECIPES["clean"]),
+    Line("a clean view", Recipe(), lambda: views.RECIPES["clean"]),
 ]  # fmt: skip
 
 
@@ -493,7 +479,7 @@ def paper_phase2(**changes):
 def generator_noise():
     """Width, mean and deviation of what G takes for noise."""
     facog = paper_phase2().oversampler
-    noise = facog._noise(torch.zeros(4000, dtype=torch.int64), draws.generator("cpu", 0))
+    noise = facog._noise(torch.zeros(4000, dtype=torch.int64), rng_for("cpu", 0))
     return noise.shape[1], round(noise.mean().item(), 2) + 0, round(noise.std().item(), 2)
 
 
@@ -507,7 +493,7 @@ def slope():
         for layer in others:
             layer.weight.fill_(1 / layer.in_features)
             layer.bias.zero_()
-    features = torch.randn(2, 6, generator=draws.generator("cpu", 0))
+    features = torch.randn(2, 6, generator=rng_for("cpu", 0))
     return net(features, torch.tensor([0, 1])).tolist()
 
 
@@ -536,10 +522,10 @@ def lambdas():
 def tau_of_asc():
     """L_asc of a step by a double loop with τ = 0.1, over what the step says."""
     loop = paper_phase2()
-    facog, rng = loop.oversampler, draws.generator("cpu", 9)
+    facog, rng = loop.oversampler, rng_for("cpu", 9)
     _, asc = facog.generator_losses(loop.controls, rng, training=False)
-    rng = draws.generator("cpu", 9)
-    labels, real = oversamplers.real_batch(facog.dictionary, 128, rng)
+    rng = rng_for("cpu", 9)
+    labels, real = generator.real_batch(facog.dictionary, 128, rng)
     made = facog._mixed(labels, loop.controls, rng, False).features
     z, known = (F.normalize(facog.projector(x), dim=1) for x in (made, real))
     similarity = torch.cat([z, known]) @ torch.cat([z, known]).T / 0.1
@@ -555,9 +541,9 @@ def detached():
     """Whether D's loss reaches G, the classifier's reaches G, and L_asc reaches the projector."""
     loop = paper_phase2()
     facog, controls = loop.oversampler, loop.controls
-    of_d, _ = facog.discriminator_loss(controls, draws.generator("cpu", 1))
-    of_c, _ = loop.classifier_loss(controls, draws.generator("cpu", 1))
-    _, asc = facog.generator_losses(controls, draws.generator("cpu", 1), training=False)
+    of_d, _ = facog.discriminator_loss(controls, rng_for("cpu", 1))
+    of_c, _ = loop.classifier_loss(controls, rng_for("cpu", 1))
+    _, asc = facog.generator_losses(controls, rng_for("cpu", 1), training=False)
 
     def reaches(loss, module):
         wanted = [p.requires_grad_() for p in module.parameters()]
@@ -571,7 +557,7 @@ def detached():
 
 def label_shares():
     """Of D's and G's labels over classes of 40 to 1: the most frequent over the least."""
-    labels, real = oversamplers.real_batch(tiny.dictionary(), 20_000, draws.generator("cpu", 0))
+    labels, real = generator.real_batch(tiny.dictionary(), 20_000, rng_for("cpu", 0))
     found = labels.bincount()
     return round((found.max() / found.min()).item(), 1), len(real)
 
@@ -585,7 +571,7 @@ def cifar100_shares(selection):
 def classifier_batch():
     """Generated and real features in a batch, and how the real ones are spread over classes."""
     loop, seen_ = paper_phase2(), []
-    rng = draws.generator("cpu", 3)
+    rng = rng_for("cpu", 3)
     with pytest.MonkeyPatch.context() as patch:
         true = F.cross_entropy
         patch.setattr(phase2.F, "cross_entropy", lambda x, y: seen_.append(y) or true(x, y))
@@ -681,7 +667,7 @@ def gamo_step(name="gamo"):
     loop, gamo = oversampler(name)
     sizes = []
     gamo.generator.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
-    gamo.train_step(loop.controls, draws.generator("cpu", 0))
+    gamo.train_step(loop.controls, rng_for("cpu", 0))
     kinds = [groups(gamo.generator_optimizer), groups(gamo.discriminator_optimizer)]
     return kinds, set(sizes)
 
@@ -709,17 +695,17 @@ def ldam_facts():
 
 def of_imagenet(name):
     settings = experiment("paper", "imagenet_lt")
-    changed = rivals.with_network(settings, name).phase1
-    return {k: getattr(changed, k) for k in rivals.IMAGENET[name]}
+    changed = networks.with_network(settings, name).phase1
+    return {k: getattr(changed, k) for k in networks.IMAGENET[name]}
 
 
 def network(name, *fields):
-    changed = rivals.with_network(experiment("paper", "cifar100"), name)
+    changed = networks.with_network(experiment("paper", "cifar100"), name)
     return [getattr(changed.phase1, field) for field in fields]
 
 
 def head(name):
-    config = rebalancing.head_config(name, epochs=40)
+    config = heads.head_config(name, epochs=40)
     fields = ("sampling", "epochs", "batch_size", "lr", "schedule", "fits", "start")
     return {field: getattr(config, field) for field in fields}
 
@@ -737,12 +723,12 @@ def curriculum():
 
 def positives():
     """KCL's positives of an anchor in a class of 20 images, from its gradient's support."""
-    z = F.normalize(torch.randn(40, 8, generator=draws.generator("cpu", 0)), dim=1)
+    z = F.normalize(torch.randn(40, 8, generator=rng_for("cpu", 0)), dim=1)
     labels, found = torch.zeros(40, dtype=torch.int64), []
     with pytest.MonkeyPatch.context() as patch:
         true = losses._contrast
         patch.setattr(losses, "_contrast", lambda s, c, p: found.append(p.sum(1)) or true(s, c, p))
-        contrastive_rivals.k_positive_contrastive(z, labels, 0.1, draws.generator("cpu", 1))
+        contrastive.k_positive_contrastive(z, labels, 0.1, rng_for("cpu", 1))
     return found[0].unique().tolist()
 
 
@@ -752,7 +738,7 @@ RIVALS = [
     Line("cGAN: as GAMO", ([ADAM | {"lr": 2e-4}] * 2, {32}), lambda: gamo_step("cgan")),
     Line("focal γ", 1.0, focal_gamma),
     Line("b of CB-Focal", 0.9999,
-         lambda: rebalancing.head_config("cb_focal").effective_number_beta),
+         lambda: heads.head_config("cb_focal").effective_number_beta),
     Line("LDAM: margins ∝ N^(-1/4) up to 0.5, scale", ([0.05, 0.1, 0.5], 30.0), ldam_facts),
     Line("LADE: λ and α on CIFAR", [0.01, 0.1],
          lambda: network("lade", "lade_lambda", "lade_alpha")),

@@ -8,8 +8,8 @@ import zipfile
 
 import pytest
 
-from facog_lab import contents, files
-from facog_lab.listing import DataError
+from facog_lab.data import contents, files
+from facog_lab.data.listing import DataError
 
 NAMES = ["a/0.png", "a/1.png", "b/0.png"]
 LONG_AGO = 10**18  # ns: in 2001

@@ -5,11 +5,11 @@ import pytest
 import tiny
 import torch
 
-from facog_lab import dashboard
-from facog_lab.dashboard import Dashboard
-from facog_lab.moving import MovingFigure
 from facog_lab.phase2 import Phase2, Phase2Config
-from facog_lab.timelines import BINS, Curve, overlay
+from facog_lab.plots import training_charts
+from facog_lab.plots.timelines import BINS, Curve, overlay
+from facog_lab.plots.training_charts import Dashboard
+from facog_lab.ui.live_scatter import MovingFigure
 
 TIMED = ("", "2", "3", "4")  # axes of the panels with steps
 
@@ -66,7 +66,7 @@ class TestDashboard:
         figure = Dashboard(made, made.scores).figure()
         shown = traces(figure)
         assert len(shown["real"].x) > 0
-        assert len(shown["generated"].x) == 5 * (dashboard.GENERATED_SHOWN // 5)
+        assert len(shown["generated"].x) == 5 * (training_charts.GENERATED_SHOWN // 5)
         assert list(shown["phase 1"].y) == list(shown["now"].y)
         assert shown["ACSA"].y.tolist() == pytest.approx([made.scores.acsa])
         assert figure.to_json()
@@ -111,7 +111,7 @@ class TestDashboard:
         board = Dashboard(made, made.scores)
         figure = board.figure()
         ties = by_meta(figure)["parents"]
-        ends = np.stack([ties.x, ties.y], 1).reshape(dashboard.TRACED, 5, 3, 2)
+        ends = np.stack([ties.x, ties.y], 1).reshape(training_charts.TRACED, 5, 3, 2)
         point, parents = ends[:, 0, 0], ends[:, :, 1]
         assert (point <= parents.max(1) + 1e-5).all()
         assert (point >= parents.min(1) - 1e-5).all()

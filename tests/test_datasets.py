@@ -16,10 +16,10 @@ import torch
 import torchvision
 from PIL import Image
 
-from facog_lab import images as images_module
-from facog_lab import sources
 from facog_lab.config import ConfigError
-from facog_lab.datasets import DataConfig, DataError, LongTailed, load, long_tail_counts
+from facog_lab.data import builtin
+from facog_lab.data import decode as images_module
+from facog_lab.dataset import DataConfig, DataError, LongTailed, load, long_tail_counts
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 GOLDEN = SHARED.with_name("golden")
@@ -38,9 +38,9 @@ def places(tmp_path, monkeypatch):
     folders = [tmp_path / "project" / "data", tmp_path / "mine", tmp_path / "packages"]
     for folder in folders:
         folder.mkdir(parents=True)
-    monkeypatch.setattr(sources, "project_root", lambda: folders[0].parent)
+    monkeypatch.setattr(builtin, "project_root", lambda: folders[0].parent)
     monkeypatch.setenv("FACOG_DATA", str(folders[1]))
-    monkeypatch.setattr(sources, "PACKAGED", folders[2])
+    monkeypatch.setattr(builtin, "PACKAGED", folders[2])
     return folders
 
 
@@ -260,7 +260,7 @@ def test_the_digits_are_scikit_learns():
     from sklearn.datasets import load_digits
 
     found = load_digits()
-    train, test = sources.digits_split(torch.from_numpy(found.target))
+    train, test = builtin.digits_split(torch.from_numpy(found.target))
     assert sorted(train.tolist() + test.tolist()) == list(range(1797))
     whole = load(DataConfig(profile="as_found"))
     assert len(whole.labels) == 1297
@@ -401,7 +401,7 @@ def test_without_a_network_the_error_says_what_to_put_where(places, monkeypatch,
         load(DataConfig(dataset=name), report=lines.append)
     message = str(caught.value)
     for folder in places:
-        for place in sources.PLACES[name]:
+        for place in builtin.PLACES[name]:
             assert f"\n  {folder / place}" in message
     assert "FACOG_DATA" in message
     assert ("t10k-labels-idx1-ubyte.gz" in message) == ("mnist" in name)
@@ -441,7 +441,7 @@ def test_mnist(shared):
 
 @needs(FASHION_PACKAGE)
 def test_fashion_mnist_from_debians_package(places, monkeypatch):
-    monkeypatch.setattr(sources, "PACKAGED", FASHION_PACKAGE.parent)
+    monkeypatch.setattr(builtin, "PACKAGED", FASHION_PACKAGE.parent)
     data = load(DataConfig(dataset="fashion_mnist", profile="gamo"))
     check(data)
     assert data.class_counts.tolist() == GAMO
@@ -459,7 +459,7 @@ def test_cifar100(shared):
     assert data.class_names[:3] == ("apple", "aquarium_fish", "baby")
     assert data.images.shape[1:] == (3, 32, 32)
     # Chosen by labels, before any is decoded: the files are those of the index.
-    path = sources.find_data("cifar100")
+    path = builtin.find_data("cifar100")
     with zipfile.ZipFile(path) as archive:
         names = sorted(name for name in archive.namelist() if name.startswith("train/"))
         for i in (0, 5000, 10_846):

@@ -8,7 +8,8 @@ import plotly.graph_objects as go
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from facog_lab import demo, in_words
+from facog_lab.cli import demo
+from facog_lab.plots import in_words
 
 TEXT = r"""
 # Title & more
@@ -119,7 +120,7 @@ def test_the_index_says_what_a_notebook_called_out():
 def test_alarms_are_read_from_the_executed_notebook(tmp_path, monkeypatch):
     monkeypatch.setenv("FACOG_OUTPUTS", str(tmp_path / "outputs"))
     heading = new_markdown_cell("# A\n\n**Question.** Why?")
-    cell = new_code_cell("from facog_lab import report; report.alarms(['it is underfit'])")
+    cell = new_code_cell("from facog_lab.study import report; report.alarms(['it is underfit'])")
     made = new_notebook(cells=[heading, cell])
     made.metadata["kernelspec"] = {"name": "python3", "display_name": "", "language": "python"}
     nbformat.write(made, tmp_path / "01_a.ipynb")

@@ -2,10 +2,10 @@ import pytest
 import tiny
 import torch
 
-from facog_lab import draws
-from facog_lab.augment import make_views
 from facog_lab.dictionary import DictionaryConfig, FeatureDictionary, extract
 from facog_lab.phase1 import Phase1, Phase1Config
+from facog_lab.rng import rng_for
+from facog_lab.views import make_views
 
 
 def test_rows_are_grouped_by_class_and_remember_their_image():
@@ -50,9 +50,9 @@ def test_every_slot_draws_every_row_alike(size, n_s):
 def test_the_same_generator_gives_the_same_rows():
     made = tiny.dictionary()
     labels = torch.arange(5).repeat(10)
-    one, two = (made.draw(labels, 5, draws.generator("cpu", 7, "x")) for _ in range(2))
+    one, two = (made.draw(labels, 5, rng_for("cpu", 7, "x")) for _ in range(2))
     assert torch.equal(one, two)
-    assert not torch.equal(one, made.draw(labels, 5, draws.generator("cpu", 8, "x")))
+    assert not torch.equal(one, made.draw(labels, 5, rng_for("cpu", 8, "x")))
 
 
 def test_what_is_saved_makes_the_same_dictionary():

@@ -4,20 +4,12 @@ import pytest
 import torch
 from test_datasets import as_found, write_folder
 
-from facog_lab import (
-    datasets,
-    disk,
-    files,
-    images,
-    points,
-    prefetch,
-    results,
-    sources,
-    steering,
-    store,
-)
+from facog_lab import atomic, dataset
 from facog_lab.config import ConfigError
+from facog_lab.data import builtin, decode, files, prefetch
 from facog_lab.dictionary import DictionaryConfig
+from facog_lab.runs import replay, store
+from facog_lab.study import results, sweep_points
 
 
 @pytest.fixture
@@ -35,9 +27,9 @@ def home(tmp_path, monkeypatch):
 def test_a_home_in_a_variable_is_the_home(home, monkeypatch):
     for name in ("FACOG_OUTPUTS", "FACOG_RESULTS", "FACOG_DATA"):
         monkeypatch.setenv(name, f"~/{name.lower()}")
-    assert disk.outputs_root() == home / "facog_outputs"
+    assert atomic.outputs_root() == home / "facog_outputs"
     assert results.folder() == home / "facog_results"
-    assert home / "facog_data" in sources.data_folders()
+    assert home / "facog_data" in builtin.data_folders()
     run = store.Run("digits", "dictionary", DictionaryConfig(), "upstream")
     run.save({}, {}, {}, True)
     assert (home / "facog_outputs" / "digits" / "dictionary" / run.key).is_dir()
@@ -51,33 +43,33 @@ def test_a_home_in_a_data_set_is_the_home(home):
 
 def test_a_home_in_what_is_run_is_the_home(home):
     with pytest.raises(ConfigError, match=rf"{home}/book\.ipynb: cannot be read"):
-        points.points("~/book.ipynb", {})
+        sweep_points.points("~/book.ipynb", {})
     with pytest.raises(store.StoreError, match=rf"{home}/run holds no manifest"):
-        steering.repeat("~/run")
+        replay.repeat("~/run")
 
 
 @pytest.mark.parametrize("name", ["FACOG_OUTPUTS", "FACOG_RESULTS", "FACOG_DATA"])
 def test_a_home_of_nobody_is_said(home, monkeypatch, name):
     monkeypatch.setenv(name, "~nobody-of-that-name/x")
     where = {
-        "FACOG_OUTPUTS": disk.outputs_root,
+        "FACOG_OUTPUTS": atomic.outputs_root,
         "FACOG_RESULTS": results.folder,
-        "FACOG_DATA": sources.data_folders,
+        "FACOG_DATA": builtin.data_folders,
     }[name]
     with pytest.raises(store.StoreError, match=f"{name} = '~nobody-of-that-name/x': there is no"):
         where()
 
 
 def test_a_data_set_in_a_home_of_nobody(home):
-    with pytest.raises(datasets.DataError, match="~nobody-of-that-name/x: no such folder"):
+    with pytest.raises(dataset.DataError, match="~nobody-of-that-name/x: no such folder"):
         as_found("~nobody-of-that-name/x")
     with pytest.raises(ConfigError, match=r"~nobody-of-that-name/x\.ipynb: cannot be read"):
-        points.points("~nobody-of-that-name/x.ipynb", {})
+        sweep_points.points("~nobody-of-that-name/x.ipynb", {})
 
 
 @pytest.mark.parametrize("value", ["two", "-1", "1.5", "٣", "99999999999999999999"])
 def test_a_number_of_workers_that_is_none(value, tmp_path, monkeypatch):
     monkeypatch.setenv("FACOG_WORKERS", value)
-    of = images.ImageFiles(files.Folder(tmp_path), [], 8, 3)
+    of = decode.ImageFiles(files.Folder(tmp_path), [], 8, 3)
     with pytest.raises(ConfigError, match=f"FACOG_WORKERS = '{value}': give a whole number"):
         prefetch.workers_for(of, torch.device("cpu"))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from facog_lab import embedding
 from facog_lab.config import ConfigError
+from facog_lab.plots import embedding
 
 METHODS = ("pca", "tsne", "umap")
 
@@ -170,7 +170,7 @@ def test_agreement_is_that_of_the_nearest_real_feature():
 
 def test_importing_it_imports_no_mapping_library():
     code = (
-        "import sys, facog_lab.embedding; "
+        "import sys, facog_lab.plots.embedding; "
         "print([m for m in ('umap', 'openTSNE', 'sklearn', 'numba') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

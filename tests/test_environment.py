@@ -14,66 +14,24 @@ from packaging.utils import canonicalize_name
 
 CONDA_NAMES = {"torch": "pytorch"}  # where conda-forge has another name than PyPI
 CORE_NEEDS = {"torch", "torchvision", "numpy", "pydantic", "safetensors", "filelock"}
-CORE = {
-    *("config", "draws", "datasets", "sources", "files", "images", "augment", "autoaugment"),
-    *("audit", "contents", "folders", "layout", "listing", "lists", "long_tail"),
-    *(
-        "models",
-        "losses",
-        "loop",
-        "rewind",
-        "phase1",
-        "dictionary",
-        "oversamplers",
-        "phase2",
-        "metrics",
-    ),
-    *(
-        "store",
-        "mapped",
-        "manifests",
-        "disk",
-        "machine",
-        "packing",
-        "presets",
-        "progress",
-        "pipeline",
-        "resumable",
-        "processes",
-        "launch",
-        "prefetch",
-        "controls",
-        "steering",
-        "verify",
-    ),
-    *("rebalanced_losses", "contrastive_rivals", "objectives", "rebalancing", "rivals"),
-    *("smote", "adversarial", "borrowing", "makers"),
-    *("cells", "paper", "paper_tables", "published", "results"),
-}
-WORKBENCH = {
-    *("alarms", "atlas", "dashboard", "demo", "embedding", "explorers", "figures", "knobs"),
-    *("live_figure", "maps", "mouse", "moving", "page", "panels", "parameters", "pictures"),
-    *("portraits", "comparisons", "result_figures", "provenance", "sampler", "theme", "timelines"),
-    *("triptych", "width", "worker", "figure_widget", "in_words", "sliders"),
-    *("compiled", "kept_maps", "clusters"),
-    *("execution", "in_use", "literals", "points", "report"),
-    *("sweep", "sweep_figures", "sweep_tables"),
+PACKAGE = ROOT / "facog_lab"
+# Folders that may import the whole workbench, and single files elsewhere that need more than the
+# training core: scikit-learn's interface, statistics, and what runs notebooks.
+WORKBENCH = {"plots", "ui", "cli"}
+MORE = {
+    *("rivals.columns", "rivals.sklearn_api"),
+    *(f"study.{name}" for name in ("clusters", "literals", "report", "run_notebook")),
+    *(f"study.{name}" for name in ("significance", "sweep", "sweep_points", "sweep_tables")),
 }
 
-WIDGETS = {"panels", "knobs", "page", "width", "sliders", "explorers", "atlas", "mouse"} | {
-    "figure_widget"
-}
-FIGURES = {
-    "figures",
-    "theme",
-    "pictures",
-    "portraits",
-    "maps",
-    "dashboard",
-    "timelines",
-    "moving",
-    "figure_widget",
-} | {"result_figures", "sweep_figures"}
+
+def modules():
+    """Every module of the package, its name after `facog_lab.`."""
+    paths = (path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py"))
+    return {".".join(path.parts) for path in paths if path.name != "__init__"}
+
+
+CORE = {name for name in modules() - MORE if name.split(".")[0] not in WORKBENCH}
 
 
 def pyproject():
@@ -91,31 +49,31 @@ def test_conda_users_get_the_same_environment():
     assert from_pip == {"pip": ["-e ."]}
 
 
-def test_every_module_is_core_or_workbench():
-    there = {path.stem for path in (ROOT / "facog_lab").glob("*.py")} - {"__init__"}
-    assert there == CORE | WORKBENCH
-
-
 def importing(*packages):
     """The modules with an import of one of these packages anywhere in them."""
     pattern = rf"^\s*(import|from) ({'|'.join(packages)})\b"
-    sources = (ROOT / "facog_lab").glob("*.py")
-    return {path.stem for path in sources if re.search(pattern, path.read_text(), re.M)}
+    return {
+        name
+        for name in modules()
+        if re.search(pattern, (PACKAGE / f"{name.replace('.', '/')}.py").read_text(), re.M)
+    }
 
 
 def test_widgets_and_figures_are_made_where_they_belong():
-    assert importing("ipywidgets", "anywidget") == WIDGETS
-    assert importing("plotly") == FIGURES | {"demo"}  # which puts figures on a page
-    assert importing("umap", "openTSNE") == {"embedding"}
+    assert {name.split(".")[0] for name in importing("ipywidgets", "anywidget")} == {"ui"}
+    # a live figure is a widget, and a page shows figures
+    assert {n.split(".")[0] for n in importing("plotly")} == {"plots", "ui", "cli"}
+    assert importing("umap", "openTSNE") == {"plots.embedding"}
 
 
 def test_what_takes_seconds_to_import_waits_until_it_is_needed():
-    # sampler is for users of imbalanced-learn, demo a command, moving and figure_widget are live
-    # figures, and execution is what workers of a sweep import
-    later = {"sampler", "demo", "moving", "figure_widget", "execution"}
-    modules = sorted((CORE | WORKBENCH) - later)
+    # sklearn_api is for users of imbalanced-learn, demo a command, live_scatter and figure_widget
+    # are live figures, and run_notebook is what workers of a sweep import
+    later = {"rivals.sklearn_api", "cli.demo", "ui.live_scatter", "ui.figure_widget"}
+    later |= {"study.run_notebook"}
     slow = {"torchvision", "plotly.io", "nbformat", "scipy.stats", "sklearn", "umap", "openTSNE"}
-    script = f"import sys; from facog_lab import {', '.join(modules)}; print(*sys.modules)"
+    names = [f"facog_lab.{name}" for name in sorted(modules() - later)]
+    script = f"import sys, {', '.join(names)}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not slow & set(done.stdout.split())
@@ -179,10 +137,10 @@ def test_the_training_core_imports_with_five_packages():
     } - {"facog_lab", "benchmarks"}
     assert blocked >= {"sklearn", "scipy", "IPython", "ipywidgets", "plotly", "pandas", "tqdm"}
     assert not blocked & {"torch", "torchvision", "numpy", "PIL", "pydantic", "safetensors"}
-    modules = [f"facog_lab.{name}" for name in sorted(CORE)] + ["benchmarks.paper_tables"]
+    names = [f"facog_lab.{name}" for name in sorted(CORE)] + ["benchmarks.paper_tables"]
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_THE_CORE],
-        input=json.dumps([modules, sorted(blocked)]),
+        input=json.dumps([names, sorted(blocked)]),
         capture_output=True,
         text=True,
         cwd=ROOT,

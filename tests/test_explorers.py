@@ -13,9 +13,10 @@ import tiny
 import torch
 from PIL import Image
 
-from facog_lab import explorers, figures
-from facog_lab.datasets import DataConfig, long_tail_counts
+from facog_lab.dataset import DataConfig, long_tail_counts
 from facog_lab.dictionary import FeatureDictionary
+from facog_lab.plots import charts
+from facog_lab.ui import explorers
 
 AVAILABLE = (5000, 6000, 5500)
 
@@ -36,7 +37,7 @@ def said(explorer):
 def assert_drawn(explorer, counts):
     """The live figure is what a new one of these counts is, in every part."""
     data = explorer.data
-    wanted = figures.class_counts(counts, data.class_names, reference=data.class_counts)
+    wanted = charts.class_counts(counts, data.class_names, reference=data.class_counts)
     shown = explorer.figure
     for trace, other in zip(shown.data, wanted.data, strict=True):
         assert list(trace.x) == list(other.x)
@@ -193,7 +194,7 @@ def assert_portrait(explorer, figure, label, number):
         (star, coordinates[row : row + 1]),
     ):
         np.testing.assert_allclose(np.c_[trace.x, trace.y], wanted, atol=1e-4)
-    colours = figures.class_colours(of.num_classes)
+    colours = charts.class_colours(of.num_classes)
     assert own.marker.color == colours[label]
     assert list(near.marker.color) == [colours[of.labels[i]] for i in nearest]
     words = figure.layout.title.subtitle.text
@@ -277,7 +278,7 @@ def test_a_hundred_classes_with_long_names():
 def test_the_map_stays_small_with_very_many_features():
     rng = np.random.default_rng(0)
     labels = np.sort(rng.integers(3, size=25_000))
-    figure = figures.portrait(
+    figure = charts.portrait(
         np.zeros((3, 1, 8, 8), np.uint8), [1, 2, 3], [0, 1, 2], rng.random((25_000, 2)),
         rng.random(2), labels, ["a", "b", "c"],
     )  # fmt: skip
@@ -314,7 +315,7 @@ def test_where_nobody_looks_on_there_is_a_plain_figure_and_no_widget(explorer, m
 def test_headless_counts_are_those_of_the_data_set():
     data = tiny.long_tailed((40, 20, 9))
     figure = explorers.long_tail(data, DataConfig(), "off")
-    assert figure == figures.class_counts(data.class_counts, data.class_names)
+    assert figure == charts.class_counts(data.class_counts, data.class_names)
 
 
 def test_headless_shows_the_feature_that_the_controls_begin_with():

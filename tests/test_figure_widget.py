@@ -3,8 +3,9 @@ import plotly.graph_objects as go
 import pytest
 from ipywidgets.widgets import widget as ipywidgets_widget
 
-from facog_lab import figure_widget, figures
-from facog_lab.figure_widget import Code, FigureWidget
+from facog_lab.plots import charts
+from facog_lab.ui import figure_widget
+from facog_lab.ui.figure_widget import Code, FigureWidget
 
 
 def figure():
@@ -46,7 +47,7 @@ def test_a_figure_is_whole_in_its_first_message(opened):
 
 
 def test_a_pages_module_is_small_and_plotly_comes_once(opened):
-    one, two = FigureWidget(figure()), figures.widget(figure())
+    one, two = FigureWidget(figure()), charts.widget(figure())
     for state in (state for state in opened if "_widget_data" in state):
         assert len(state["_esm"]) < 10_000
     assert one._code == two._code == Code._shown.model_id
@@ -94,10 +95,10 @@ def test_which_traces_a_page_must_show(trace, drawn):
 
 
 def test_its_words_follow_its_data():
-    shown = figures.widget(figures.profiles({"a": [2, 1]}))
+    shown = charts.widget(charts.profiles({"a": [2, 1]}))
     assert "from 2 at 1 to 1 at 2" in shown.description
     shown.data[0].y = [8, 7]
     shown.describe()
     assert "from 8 at 1 to 7 at 2" in shown.description
-    figures.widget(figures.profiles({"b": [6, 5]}), canvas=shown)
+    charts.widget(charts.profiles({"b": [6, 5]}), canvas=shown)
     assert "b: from 6 at 1 to 5 at 2" in shown.description

@@ -4,8 +4,10 @@ import listed
 import pytest
 import torch
 
-from facog_lab import images, models, pipeline, presets
+from facog_lab import models
+from facog_lab.data import decode
 from facog_lab.phase1 import Phase1
+from facog_lab.runs import presets, stages
 
 
 def test_the_counts_are_of_imagenet_lts_size():
@@ -33,10 +35,10 @@ def test_the_preset_is_the_papers():
 def test_steps_of_its_network_on_listed_files(augmentation, tmp_path, monkeypatch):
     """ResNeXt-50 with D_E 2048 and D_P 1024, images decoded by a worker."""
     root = listed.tree(tmp_path / "images", [6, 4, 2])
-    monkeypatch.setattr(images, "DECODE_AT_MOST", 0)
+    monkeypatch.setattr(decode, "DECODE_AT_MOST", 0)
     monkeypatch.setenv("FACOG_WORKERS", "1")
     asked = settings(root, batch_size=6, augmentation=augmentation)
-    loop = Phase1(asked.phase1, pipeline.data(asked.data), "cpu")
+    loop = Phase1(asked.phase1, stages.data(asked.data), "cpu")
     assert loop.decoded is not None
     assert loop.feature_dim == 2048
     assert models.parameter_count(loop.model.backbone) == 22_979_904
@@ -51,10 +53,10 @@ def test_all_stages_on_a_tenth_of_its_files(outputs, tmp_path, monkeypatch):
     """11,585 files in 1,000 classes, with a small network in the place of ResNeXt-50."""
     counts = listed.pareto_counts(11_585, 128, 1)
     root = listed.tree(tmp_path / "images", counts)
-    monkeypatch.setattr(images, "DECODE_AT_MOST", 0)
+    monkeypatch.setattr(decode, "DECODE_AT_MOST", 0)
     monkeypatch.setenv("FACOG_WORKERS", "1")
     asked = settings(root, architecture="small", views=2, projection_dim=64)
-    loop = pipeline.phase2(asked, "cpu").finish()
+    loop = stages.phase2(asked, "cpu").finish()
     assert loop.dictionary.class_counts.tolist() == counts
     scores = loop.evaluate()
     assert scores.acsa > 3 / 1000  # colours tell the classes a little; 1 / 1000 is chance

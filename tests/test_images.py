@@ -13,11 +13,11 @@ import torchvision
 from PIL import Image
 from torchvision.transforms import v2
 
-from facog_lab import contents, files, images, layout, listing
-from facog_lab.files import open_files
-from facog_lab.images import ImageFiles, channel_statistics, class_source, survey
-from facog_lab.listing import DataError
-from facog_lab.lists import read_list
+from facog_lab.data import contents, decode, files, layout, listing
+from facog_lab.data.decode import ImageFiles, channel_statistics, class_source, survey
+from facog_lab.data.files import open_files
+from facog_lab.data.listing import DataError
+from facog_lab.data.lists import read_list
 
 
 def picture(seed, size=(8, 8), mode="RGB"):
@@ -301,7 +301,7 @@ def test_broken_images_are_named(tmp_path):
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
     save(tmp_path / "in", picture(0, (20, 10)))
-    monkeypatch.setattr(images, "MAX_PIXELS", 199)
+    monkeypatch.setattr(decode, "MAX_PIXELS", 199)
     with pytest.raises(DataError, match=r"a.png: cannot be decoded .20 × 10 pixels, above 199"):
         one(tmp_path / "in")
 

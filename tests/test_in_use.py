@@ -5,9 +5,10 @@ import re
 import pytest
 from pydantic import Field
 
-from facog_lab import in_use, presets
 from facog_lab.config import Config
-from facog_lab.parameters import from_values
+from facog_lab.runs import presets
+from facog_lab.ui import settings_table
+from facog_lab.ui.parameters import from_values
 
 
 class MapConfig(Config):
@@ -18,7 +19,7 @@ class MapConfig(Config):
 def sources(settings):
     """By stage: each field's value as text, and who decided it."""
     found = {}
-    for row in in_use.rows(settings):
+    for row in settings_table.rows(settings):
         for whose in ("here", "usual", "default"):
             for field in getattr(row, whose):
                 name, _, value = field.partition("=")
@@ -30,7 +31,7 @@ def sources(settings):
 def test_every_field_of_every_stage_is_there_once_with_its_value():
     settings = from_values({"seed": 3, "n_s": 5, "batch_size": None}, "phase2")
     found = sources(settings)
-    for stage, name in in_use.STAGES.items():
+    for stage, name in settings_table.STAGES.items():
         config = getattr(settings, stage)
         fields = {field: value for (of, field), (value, _) in found.items() if of == name}
         assert fields == {field: repr(value) for field, value in config}
@@ -67,12 +68,14 @@ def test_who_decided(values, field, expected):
 )
 def test_stages_end_with_the_notebooks_own(main, stages):
     settings = from_values({}, main)
-    assert [row.stage for row in in_use.rows(settings)] == list(in_use.STAGES.values())[:stages]
+    assert [row.stage for row in settings_table.rows(settings)] == list(
+        settings_table.STAGES.values()
+    )[:stages]
 
 
 def test_a_notebooks_own_settings_have_a_row():
     settings = from_values({"perplexity": "5"}, "data", MapConfig)
-    *_, own = in_use.rows(settings)
+    *_, own = settings_table.rows(settings)
     assert own == ("this notebook", ["perplexity=5.0"], [], ["per_class=30"])
 
 
@@ -84,9 +87,9 @@ def test_it_is_what_settings_show():
     assert "<b>" not in page
     assert "folder:&lt;b&gt;&amp;x" in page
     text = re.sub(r"<[^>]+>", " ", page)
-    for row in in_use.rows(settings):
+    for row in settings_table.rows(settings):
         assert row.stage in text
     assert page.count("<code>") == sum(
-        len(part) for row in in_use.rows(settings) for part in row[1:]
+        len(part) for row in settings_table.rows(settings) for part in row[1:]
     )
     assert presets.decided("auto", "folder:x")["phase2"]["batch_size"] == 64

@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 import pytest
 from test_figures import EVIL, NAMES, every_figure
 
-from facog_lab import figures, theme
-from facog_lab.in_words import LISTED, LONGEST, alternative, describe
+from facog_lab.plots import charts, theme
+from facog_lab.plots.in_words import LISTED, LONGEST, alternative, describe
 
 
 def label(markup):
@@ -48,7 +48,7 @@ def test_names_are_text_and_nothing_else(name):
 
 
 def test_a_curve_says_its_ends_and_its_extremes():
-    figure = figures.profiles({"a": [9, 100, 1]}, title="Three")
+    figure = charts.profiles({"a": [9, 100, 1]}, title="Three")
     assert describe(figure) == (
         "Three. By class, from the largest to the smallest. "
         "a: from 100 at 1 to 1 at 3, lowest 1, highest 100. Upwards: images."
@@ -65,14 +65,14 @@ def test_what_is_not_a_number_is_left_out():
 def test_few_bars_are_said_one_by_one_and_many_summed_up():
     for count in (LISTED, LISTED + 1):
         names, values = [f"class {c}" for c in range(count)], np.arange(count) / 8
-        said = describe(figures.recall_bars({"facog": values}, names, np.arange(count, 0, -1)))
+        said = describe(charts.recall_bars({"facog": values}, names, np.arange(count, 0, -1)))
         assert ("class 3 (" in said) == (count == LISTED)
         assert f"class {count - 1} (1)" in said  # the highest, at any rate
         assert f"{values[-1]:.3g}" in said
 
 
 def test_panels_are_told_apart_by_their_titles():
-    figure = figures.curves({"loss_d": [3.0, 1.0], "entropy": [0.5]}, {"D": ["loss_d"],
+    figure = charts.curves({"loss_d": [3.0, 1.0], "entropy": [0.5]}, {"D": ["loss_d"],
                             "w": ["entropy"]}, x_title="epoch")  # fmt: skip
     assert describe(figure) == (
         "D, by epoch. D, adversarial: from 3 at 1 to 1 at 2, lowest 1, highest 3. "
@@ -83,13 +83,13 @@ def test_panels_are_told_apart_by_their_titles():
 def test_a_map_says_how_many_points_it_has():
     points = np.arange(12.0).reshape(6, 2)
     labels, made = [0, 0, 1, 1, 1, 1], [False, False, False, False, True, True]
-    figure = figures.atlas({"PCA": points}, labels, made, ["a", "b"], [0.0, 0.0])
+    figure = charts.atlas({"PCA": points}, labels, made, ["a", "b"], [0.0, 0.0])
     assert describe(figure) == "PCA. real: 4 points; generated: 2 points."
 
 
 def test_scores_of_methods_have_the_methods_names():
     rows = [{"method": "phase1", "acsa": 0.5, "gm": 0.25}, {"method": "facog", "acsa": 1, "gm": 0}]
-    said = describe(figures.comparison(rows))
+    said = describe(charts.comparison(rows))
     assert "ACSA: Phase 1 alone at 0.5, FACoG at 1;" in said
     assert "GM: Phase 1 alone at 0.25, FACoG at 0." in said
 

@@ -11,11 +11,16 @@ import tiny
 import torch
 from safetensors.torch import save_file
 
-from facog_lab import draws, embedding, explorers, mapped, phase2, rebalancing
-from facog_lab.controls import OversamplerName
-from facog_lab.dashboard import Dashboard
+from facog_lab import phase2
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.phase2 import Phase2, Phase2Config
+from facog_lab.plots import embedding
+from facog_lab.plots.training_charts import Dashboard
+from facog_lab.rivals import heads
+from facog_lab.rng import rng_for
+from facog_lab.runs import mmap
+from facog_lab.settings import OversamplerName
+from facog_lab.ui import explorers
 
 ALL = get_args(OversamplerName)
 VARIANTS = [
@@ -41,7 +46,7 @@ def half():
 def in_file(folder, of):
     path = folder / "dictionary.safetensors"
     save_file(of.tensors(), path)
-    kept = mapped.read(path)
+    kept = mmap.read(path)
     return FeatureDictionary.from_tensors(kept.tensors, of.class_names, kept.release)
 
 
@@ -66,18 +71,18 @@ def test_every_oversampler(variant, kept):
         assert torch.allclose(value, state[name], atol=1e-6), name
     labels = torch.arange(5).repeat(250)  # more than are made at once
     made, wanted = (
-        one.oversampler.generate(labels, one.controls, draws.generator("cpu", 0, "g"))
+        one.oversampler.generate(labels, one.controls, rng_for("cpu", 0, "g"))
         for one in (loop, expected)
     )
     assert made.features.dtype == torch.float32
     assert torch.allclose(made.features, wanted.features, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", rebalancing.HEADS)
+@pytest.mark.parametrize("name", heads.HEADS)
 def test_every_head(name, kept):
-    config = rebalancing.head_config(name, epochs=2, batch_size=16)
+    config = heads.head_config(name, epochs=2, batch_size=16)
     for of in (kept, in_memory()):
-        head = rebalancing.train_head(config, of, tiny.model(of), "cpu")
+        head = heads.train_head(config, of, tiny.model(of), "cpu")
         score = phase2.score(head.classifier, of)
         if of is kept:
             found, scored = head, score

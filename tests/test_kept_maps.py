@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from facog_lab import embedding, kept_maps, store
+from facog_lab.plots import embedding, embedding_cache
+from facog_lab.runs import store
 
 SETTINGS = embedding.MapConfig(perplexity=5)
 
@@ -15,7 +16,7 @@ def features(seed=0, n=40):
 
 def test_the_second_map_is_read_and_the_same(outputs, monkeypatch):
     real, made = features(), features(1, 7)
-    first = kept_maps.fit_map(real, "tsne", SETTINGS, seed=3)
+    first = embedding_cache.fit_map(real, "tsne", SETTINGS, seed=3)
     placed = first.place(made)
     plain = embedding.fit_map(real, "tsne", seed=3, perplexity=5)
     np.testing.assert_array_equal(first.coordinates, plain.coordinates)
@@ -24,7 +25,7 @@ def test_the_second_map_is_read_and_the_same(outputs, monkeypatch):
     fits = []
     fit = embedding.fit_map
     monkeypatch.setattr(embedding, "fit_map", lambda *a, **k: fits.append(1) or fit(*a, **k))
-    second = kept_maps.fit_map(real, "tsne", SETTINGS, seed=3)
+    second = embedding_cache.fit_map(real, "tsne", SETTINGS, seed=3)
     np.testing.assert_array_equal(second.coordinates, first.coordinates)
     np.testing.assert_array_equal(second.place(made), placed)
     assert (second.trustworthiness, second.badge) == (first.trustworthiness, first.badge)
@@ -44,13 +45,13 @@ def test_the_second_map_is_read_and_the_same(outputs, monkeypatch):
 )
 def test_other_features_seeds_and_settings_are_other_maps(outputs, changed):
     given = {"features": features(), "settings": SETTINGS, "seed": 3}
-    one = kept_maps.fit_map(method="tsne", **given)
-    other = kept_maps.fit_map(method="tsne", **given | changed)
+    one = embedding_cache.fit_map(method="tsne", **given)
+    other = embedding_cache.fit_map(method="tsne", **given | changed)
     assert (one.coordinates != other.coordinates).any()
 
 
 def test_pca_is_not_kept(outputs):
-    assert kept_maps.fit_map(features(), "pca", SETTINGS).exact
+    assert embedding_cache.fit_map(features(), "pca", SETTINGS).exact
     assert not outputs.exists()
 
 
@@ -64,7 +65,7 @@ FORGED = {
 @pytest.mark.parametrize("kind", FORGED)
 def test_what_is_no_map_of_these_features_is_made_again(kind, outputs):
     real, made = features(), features(1, 7)
-    first = kept_maps.fit_map(real, "tsne", SETTINGS, seed=3)
+    first = embedding_cache.fit_map(real, "tsne", SETTINGS, seed=3)
     placed = np.array(first.place(made))
     folders = [path.parent for path in outputs.rglob("manifest.json")]
     assert len(folders) == 2
@@ -76,18 +77,18 @@ def test_what_is_no_map_of_these_features_is_made_again(kind, outputs):
         saved = run.load()
         run.save(FORGED[kind](saved.tensors), {}, saved.record, True)
     with pytest.warns(store.RunWarning, match=r"holds no map of these features\. It is made again"):
-        second = kept_maps.fit_map(real, "tsne", SETTINGS, seed=3)
+        second = embedding_cache.fit_map(real, "tsne", SETTINGS, seed=3)
     np.testing.assert_array_equal(second.coordinates, first.coordinates)
     with pytest.warns(store.RunWarning, match=r"holds no map of these features\. It is made again"):
         np.testing.assert_array_equal(second.place(made), placed)
 
 
 def test_a_damaged_map_is_made_again(outputs):
-    first = kept_maps.fit_map(features(), "tsne", SETTINGS, seed=3)
+    first = embedding_cache.fit_map(features(), "tsne", SETTINGS, seed=3)
     (state,) = outputs.rglob("state-*")
     state.unlink()
     state.write_bytes(b"rot")
     with pytest.warns(store.RunWarning, match=r"is damaged.*It is made again"):
-        second = kept_maps.fit_map(features(), "tsne", SETTINGS, seed=3)
+        second = embedding_cache.fit_map(features(), "tsne", SETTINGS, seed=3)
     np.testing.assert_array_equal(second.coordinates, first.coordinates)
-    kept_maps.fit_map(features(), "tsne", SETTINGS, seed=3)
+    embedding_cache.fit_map(features(), "tsne", SETTINGS, seed=3)

@@ -15,10 +15,11 @@ VERSIONS = ("ipykernel==6.31.0", "ipykernel==7.3.0", "ipykernel")  # and the new
 NOT_TO_BE_HAD = "No matching distribution found"  # what pip says without an index, too
 
 PANEL = """
-from facog_lab import panels, presets
+from facog_lab.runs import presets
+from facog_lab.ui import phase2_panel
 
 settings = presets.experiment("cpu", phase1={"epochs": 1}, phase2={"epochs": 2000})
-panel = panels.phase2(settings, "cpu", "auto")
+panel = phase2_panel.phase2(settings, "cpu", "auto")
 """
 STEPS = "panel.history['steps']"
 TRAINERS = "[t.name for t in __import__('threading').enumerate()].count('facog-training')"
@@ -174,7 +175,7 @@ def test_a_cell_that_runs_again_leaves_one_thread(panel):
 @pytest.fixture
 def impatient(panel):
     """A panel that gives its page seconds only."""
-    panel.run("from facog_lab import page; page.SILENT, page.GRACE = 1.0, 0.5")
+    panel.run("from facog_lab.ui import heartbeat as page; page.SILENT, page.GRACE = 1.0, 0.5")
     yield panel
     panel.run("page.SILENT, page.GRACE = 15.0, 5.0")
 

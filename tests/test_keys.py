@@ -13,22 +13,17 @@ from conftest import ROOT
 from pydantic import Field
 from tiny import dictionary, model
 
-from facog_lab import (
-    comparisons,
-    controls,
-    embedding,
-    presets,
-    rebalancing,
-    rivals,
-    steering,
-    sweep,
-)
+from facog_lab import settings
 from facog_lab.config import Config, ConfigError
-from facog_lab.controls import Controls
 from facog_lab.phase1 import Phase1Config
 from facog_lab.phase2 import Phase2, Phase2Config
-from facog_lab.rebalancing import HeadConfig
-from facog_lab.store import run_key
+from facog_lab.plots import embedding
+from facog_lab.rivals import heads, networks
+from facog_lab.rivals.heads import HeadConfig
+from facog_lab.runs import presets, replay
+from facog_lab.runs.store import run_key
+from facog_lab.settings import Controls
+from facog_lab.study import significance, sweep
 
 
 def all_configs(of=Config):
@@ -40,7 +35,7 @@ def all_configs(of=Config):
 
 
 KEYS = json.loads((ROOT / "tests" / "keys.json").read_text())
-assert comparisons  # whose configs are found by being imported
+assert significance  # whose configs are found by being imported
 assert embedding
 assert sweep
 # Parameters of notebooks and commands: in no key and no record.
@@ -87,10 +82,11 @@ def test_presets_have_the_keys_that_they_had(name):
 
 def test_heads_and_networks_have_the_keys_that_they_had():
     base = presets.experiment()
-    networks = {name: key(rivals.with_network(base, name).phase1) for name in rivals.NETWORKS}
-    heads = {name: key(rebalancing.head_config(name)) for name in rebalancing.HEADS}
-    assert KEYS["networks"].items() <= networks.items()
-    assert KEYS["heads"].items() <= heads.items()
+    changed = {name: networks.with_network(base, name) for name in networks.NETWORKS}
+    of_networks = {name: key(settings.phase1) for name, settings in changed.items()}
+    of_heads = {name: key(heads.head_config(name)) for name in heads.HEADS}
+    assert KEYS["networks"].items() <= of_networks.items()
+    assert KEYS["heads"].items() <= of_heads.items()
 
 
 # A field that comes later, of each kind of config
@@ -172,8 +168,8 @@ class LaterConfig(Phase2Config):
 @pytest.fixture
 def later(monkeypatch):
     """The lab once it has a control more."""
-    monkeypatch.setattr(controls, "Controls", LaterControls)
-    monkeypatch.setattr(steering, "Controls", LaterControls)
+    monkeypatch.setattr(settings, "Controls", LaterControls)
+    monkeypatch.setattr(replay, "Controls", LaterControls)
 
 
 def loop(config=Phase2Config, **later):
@@ -182,17 +178,17 @@ def loop(config=Phase2Config, **later):
 
 
 def test_a_history_that_is_older_than_a_control_replays(later, monkeypatch):
-    monkeypatch.setattr(controls, "Controls", Controls)
+    monkeypatch.setattr(settings, "Controls", Controls)
     first = loop()
     list(first)
     steps = first.history["steps"]
     assert "momentum" not in steps
-    monkeypatch.setattr(controls, "Controls", LaterControls)
-    assert controls.controls_at(steps, 3) == LaterControls(momentum=0)
-    assert steering.changes(steps, LaterControls(momentum=0)) == []
+    monkeypatch.setattr(settings, "Controls", LaterControls)
+    assert settings.controls_at(steps, 3) == LaterControls(momentum=0)
+    assert replay.changes(steps, LaterControls(momentum=0)) == []
     again = loop(LaterConfig, momentum=0)
     assert key(again.config) == key(first.config)
-    list(steering.replay(again, steps, first.total_steps))
+    list(replay.replay(again, steps, first.total_steps))
     assert again.history == first.history  # not a byte more
 
 
@@ -205,8 +201,8 @@ def test_a_control_that_was_moved_on_the_way_is_known_from_that_step_on(later):
     next(made)
     steps = made.history["steps"]
     assert steps["momentum"] == [None, 0.5, None]
-    assert [controls.controls_at(steps, step).momentum for step in (1, 2, 3)] == [0, 0.5, 0]
-    assert steering.changes(steps, LaterControls(momentum=0)) == [
-        steering.Change(2, "momentum", 0.0, 0.5),
-        steering.Change(3, "momentum", 0.5, 0.0),
+    assert [settings.controls_at(steps, step).momentum for step in (1, 2, 3)] == [0, 0.5, 0]
+    assert replay.changes(steps, LaterControls(momentum=0)) == [
+        replay.Change(2, "momentum", 0.0, 0.5),
+        replay.Change(3, "momentum", 0.5, 0.0),
     ]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from facog_lab import launch, pipeline, presets
 from facog_lab.config import ConfigError
+from facog_lab.runs import launch, presets, stages
 
 EPOCHS = {"epochs": 4, "warmup_epochs": 1}  # of 4 steps on digits
 
@@ -56,11 +56,11 @@ def test_a_killed_process_costs_nothing_but_time(dies, whole, tmp_path):
 
 
 def test_a_notebook_follows_the_processes_that_it_started(settings):
-    alone = pipeline.phase1(settings, "cpu")
+    alone = stages.phase1(settings, "cpu")
     expected, history = alone.finish().state(), alone.history
     for path in alone.run.folder.iterdir():
         path.unlink()
-    followed = pipeline.phase1(settings, "cpu", devices=2)
+    followed = stages.phase1(settings, "cpu", devices=2)
     assert followed.loop.step == 0
     steps = list(followed)
     assert steps[-1].step == followed.loop.step == followed.loop.total_steps
@@ -69,7 +69,7 @@ def test_a_notebook_follows_the_processes_that_it_started(settings):
     assert followed.history["epochs"]["loss"] == pytest.approx(history["epochs"]["loss"], rel=1e-3)
     for name, tensor in followed.loop.state().items():
         assert torch.allclose(tensor.double(), expected[name].double(), atol=1e-2), name
-    assert list(pipeline.phase1(settings, "cpu", devices=2)) == []
+    assert list(stages.phase1(settings, "cpu", devices=2)) == []
 
 
 def test_whoever_stops_looking_ends_the_processes(settings, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from facog_lab import mapped
+from facog_lab.runs import mmap
 
 
 def test_a_file_made_to_be_filled_is_what_the_library_writes(tmp_path):
@@ -19,8 +19,8 @@ def test_a_file_made_to_be_filled_is_what_the_library_writes(tmp_path):
         "none": torch.empty(0, 4),
     }
     path = tmp_path / "file"
-    mapped.create(path, {name: (t.dtype, tuple(t.shape)) for name, t in tensors.items()})
-    for name, tensor in mapped.read(path, write=True).tensors.items():
+    mmap.create(path, {name: (t.dtype, tuple(t.shape)) for name, t in tensors.items()})
+    for name, tensor in mmap.read(path, write=True).tensors.items():
         assert not tensor.any()
         tensor.copy_(tensors[name])
     written = safetensors.torch.load(path.read_bytes())
@@ -41,7 +41,7 @@ def test_it_reads_what_the_library_wrote(tmp_path):
     }
     path = tmp_path / "state.safetensors"
     safetensors.torch.save_file(saved, path, {"note": "metadata is no tensor"})
-    found = mapped.read(path).tensors
+    found = mmap.read(path).tensors
     assert found.keys() == saved.keys()
     for name, tensor in saved.items():
         assert found[name].dtype == tensor.dtype
@@ -52,16 +52,16 @@ def test_to_write_into_a_tensor_leaves_the_file_alone(tmp_path):
     path = tmp_path / "state.safetensors"
     safetensors.torch.save_file({"a": torch.zeros(4)}, path)
     before = path.read_bytes()
-    mapped.read(path).tensors["a"].fill_(1)
+    mmap.read(path).tensors["a"].fill_(1)
     assert path.read_bytes() == before
 
 
 def test_memory_of_a_large_file_is_given_back_and_read_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(mapped, "LARGE", 2**20)
+    monkeypatch.setattr(mmap, "LARGE", 2**20)
     path = tmp_path / "state.safetensors"
     saved = torch.rand(2**22)  # 16 MB
     safetensors.torch.save_file({"a": saved}, path)
-    file = mapped.read(path)
+    file = mmap.read(path)
     total = file.tensors["a"].sum()
     read = resident()
     file.release()

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from facog_lab import datasets, dictionary, method, presets
+from facog_lab import dataset, dictionary, method
 from facog_lab.phase1 import Phase1
 from facog_lab.phase2 import Phase2
+from facog_lab.runs import presets
 
 STEPS = 100  # of phase 2
 
@@ -24,7 +25,7 @@ def both(request):
     """Settings, the package's phase 1 and dictionary, and those of the page."""
     few = {"epochs": 6, "warmup_epochs": 2, "views": request.param}  # of each learning rate some
     settings = presets.experiment(data={"dataset": "digits"}, phase1=few)
-    data = datasets.load(settings.data)
+    data = dataset.load(settings.data)
     loop = Phase1(settings.phase1, data, "cpu")
     for _ in loop:
         pass

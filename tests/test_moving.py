@@ -3,7 +3,7 @@ import plotly.graph_objects as go
 import pytest
 from plotly.subplots import make_subplots
 
-from facog_lab.moving import LEAST, MovingFigure
+from facog_lab.ui.live_scatter import LEAST, MovingFigure
 
 
 def figure(y=(1.0, 2.0, 4.0), **layout):

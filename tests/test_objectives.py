@@ -6,16 +6,16 @@ import torch
 import torch.nn.functional as F
 
 from facog_lab import losses, models
-from facog_lab.contrastive_rivals import (
+from facog_lab.phase1 import Phase1, Phase1Config
+from facog_lab.phase2 import score
+from facog_lab.plots.loss_terms import phase1_terms
+from facog_lab.rivals.contrastive import (
     balanced_contrastive,
     k_positive_contrastive,
 )
-from facog_lab.objectives import OBJECTIVES
-from facog_lab.phase1 import Phase1, Phase1Config
-from facog_lab.phase2 import score
-from facog_lab.rebalanced_losses import ClassificationLoss
-from facog_lab.store import run_key
-from facog_lab.triptych import phase1_terms
+from facog_lab.rivals.losses import ClassificationLoss
+from facog_lab.rivals.objectives import OBJECTIVES
+from facog_lab.runs.store import run_key
 
 DATA = tiny.long_tailed()
 INDEX = torch.arange(0, 69, 5)

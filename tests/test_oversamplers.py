@@ -5,12 +5,13 @@ import pytest
 import tiny
 import torch
 
-from facog_lab import draws, oversamplers
+from facog_lab import generator as generator_module
 from facog_lab.config import ConfigError
-from facog_lab.controls import MAX_N_S, Controls, OversamplerName
+from facog_lab.generator import Mix, figures_of, take_step
 from facog_lab.makers import make_oversampler
-from facog_lab.oversamplers import Mix, figures_of, take_step
 from facog_lab.phase2 import Phase2Config
+from facog_lab.rng import rng_for
+from facog_lab.settings import MAX_N_S, Controls, OversamplerName
 
 MIXERS = ["facog", "facog_attention", "random_oversampling", "uniform_weights", "dirichlet_weights"]
 RIVALS = [name for name in get_args(OversamplerName) if name not in MIXERS]
@@ -44,7 +45,7 @@ def made(variant, dictionary=None, device="cpu"):
 
 
 def rng(*keys, device="cpu"):
-    return draws.generator(device, 0, *keys)
+    return rng_for(device, 0, *keys)
 
 
 @pytest.mark.parametrize(("variant", "n_s"), EVERY, ids=str)
@@ -282,7 +283,7 @@ def test_many_features_made_in_parts_are_those_made_at_once(generator, monkeypat
     labels = torch.arange(5).repeat(9)
     with torch.no_grad():
         whole = oversampler.generate(labels, controls(), rng("a"))
-        monkeypatch.setattr(oversamplers, "PART", 7)
+        monkeypatch.setattr(generator_module, "PART", 7)
         parts = oversampler.generate(labels, controls(), rng("a"))
         half = dataclasses.replace(
             oversampler.dictionary, features=oversampler.dictionary.features.half()

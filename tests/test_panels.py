@@ -11,20 +11,22 @@ import tiny
 import torch
 from nbclient import NotebookClient
 
-from facog_lab import knobs, panels, pipeline, presets, steering
-from facog_lab import page as page_module
-from facog_lab.controls import Controls
-from facog_lab.live_figure import PLOTLY
-from facog_lab.loop import TrainingError
 from facog_lab.phase2 import Phase2, Phase2Config
-from facog_lab.store import StoreError
+from facog_lab.runs import presets, replay, stages
+from facog_lab.runs.memory import TrainingError
+from facog_lab.runs.store import StoreError
+from facog_lab.settings import Controls
+from facog_lab.ui import heartbeat as page_module
+from facog_lab.ui import inputs, phase2_panel
+from facog_lab.ui.live_figure import PLOTLY
 
 SOURCE = """
-from facog_lab import figures, panels
+from facog_lab.plots import charts
+from facog_lab.ui import phase2_panel
 values = []
 groups = {{"Loss": ["loss"]}}
-draw = lambda: figures.curves({{"loss": values}}, groups)
-chart = panels.LiveFigure(draw, seconds=0, live="{live}")
+draw = lambda: charts.curves({{"loss": values}}, groups)
+chart = phase2_panel.LiveFigure(draw, seconds=0, live="{live}")
 for step in range(5):
     values.append(float(step))
     chart.update()
@@ -57,7 +59,7 @@ def test_a_live_figure_is_one_output_that_ends_with_the_last_state(live):
 
 def test_a_plain_figure_is_shown_with_its_words():
     """In a real kernel, whose notebooks show what a cell ends with."""
-    source = "from facog_lab import figures\nfigures.profiles({'a': [2, 1]})"
+    source = "from facog_lab.plots import charts\ncharts.profiles({'a': [2, 1]})"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     figure, words = (o["data"] for o in notebook.cells[0].outputs)
@@ -74,9 +76,9 @@ def settings(tmp_path_factory):
 
 @pytest.fixture
 def panel(settings):
-    made = panels.Phase2Panel(settings, "cpu")
+    made = phase2_panel.Phase2Panel(settings, "cpu")
     yield made
-    if panels.Phase2Panel._shown is made:
+    if phase2_panel.Phase2Panel._shown is made:
         made.close()
     assert not [t for t in threading.enumerate() if t.name == "facog-training"]
 
@@ -110,7 +112,7 @@ class TestPhase2Panel:
         assert panel.knobs["n_s"].slider.value == 8
         assert "n_s 5 → 8" in panel.words.value
         assert "Paused" in panel.state.value
-        assert same(steering.repeat(panel.run.folder, "cpu"), loop)
+        assert same(replay.repeat(panel.run.folder, "cpu"), loop)
 
     def test_its_figures_say_what_they_show(self, panel):
         panel.step()
@@ -151,9 +153,9 @@ class TestPhase2Panel:
         panel.start()
         loop = panel.result()
         assert "Done." in panel.state.value
-        plain = pipeline.phase2(settings, "cpu")
+        plain = stages.phase2(settings, "cpu")
         assert plain.complete  # the panel has kept it
-        alone = steering.start(settings, "cpu")
+        alone = replay.start(settings, "cpu")
         list(alone)
         assert same(loop, alone)
         assert same(plain.loop, alone)
@@ -187,7 +189,7 @@ class TestPhase2Panel:
     def test_a_new_panel_ends_the_one_before(self, panel, settings):
         panel.start()
         until(lambda: panel.loop.step >= 2)
-        second = panels.Phase2Panel(settings, "cpu")
+        second = phase2_panel.Phase2Panel(settings, "cpu")
         assert not panel.worker.running
         second.start()
         until(lambda: second.loop.step >= 2)
@@ -199,11 +201,11 @@ class TestPhase2Panel:
             raise StoreError("state is damaged")
 
         with monkeypatch.context() as patch:
-            patch.setattr(panels.steering, "start", damaged)
+            patch.setattr(phase2_panel.steering, "start", damaged)
             with pytest.raises(StoreError):
-                panels.Phase2Panel(settings, "cpu")
-        second = panels.Phase2Panel(settings, "cpu")
-        assert panels.Phase2Panel._shown is second
+                phase2_panel.Phase2Panel(settings, "cpu")
+        second = phase2_panel.Phase2Panel(settings, "cpu")
+        assert phase2_panel.Phase2Panel._shown is second
         second.close()
 
     def test_an_error_is_shown_and_raised(self, panel):
@@ -233,13 +235,13 @@ class TestPhase2Panel:
         dictionary = tiny.dictionary((9, 9))
         config = Phase2Config(label_selection="uniform", batch_size=8)
         loop = Phase2(config, dictionary, tiny.model(dictionary), "cpu")
-        options = knobs.knobs(loop, lambda field, value: None)["label_selection"].widget.options
+        options = inputs.knobs(loop, lambda field, value: None)["label_selection"].widget.options
         assert [value for _, value in options] == ["inverse", "uniform", "as_found"]
 
     def test_every_control_has_a_description(self, panel):
         assert set(panel.knobs) == set(Controls.model_fields)
         for knob in panel.knobs.values():
-            named = knob.box if isinstance(knob, knobs.Knob) else knob.widget
+            named = knob.box if isinstance(knob, inputs.Knob) else knob.widget
             assert named.description
             assert named.tooltip
         for button in panel.buttons.values():

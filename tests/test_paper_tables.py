@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 import facog_lab
-from facog_lab import cells, paper, paper_tables, pipeline, presets, published, results
-from facog_lab.cells import Cell, Task
+from facog_lab.atomic import StoreError
 from facog_lab.config import ConfigError, LabError
-from facog_lab.disk import StoreError
-from facog_lab.files import DataError
-from facog_lab.loop import OutOfMemoryError, TrainingError
+from facog_lab.data.files import DataError
+from facog_lab.runs import feature_files, presets, stages
+from facog_lab.runs.memory import OutOfMemoryError, TrainingError
+from facog_lab.study import grid, paper, results, run_grid
+from facog_lab.study.grid import Cell, Task
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def read(path):
 
 
 def test_a_command_writes_a_file_a_seed_and_runs_nothing_twice(folder, monkeypatch, capsys):
-    assert paper_tables.main(command("--seeds", "0", "1", "--level", "feature")) == 0
+    assert run_grid.main(command("--seeds", "0", "1", "--level", "feature")) == 0
     names = ["digits_lt_20_cpu_seed0.json", "digits_lt_20_cpu_seed1.json"]
     assert sorted(p.name for p in folder.iterdir()) == names
     first = read(folder / names[0])
@@ -49,16 +50,16 @@ def test_a_command_writes_a_file_a_seed_and_runs_nothing_twice(folder, monkeypat
     assert all(row["run"] == 0 for row in first["rows"])
     capsys.readouterr()
 
-    monkeypatch.setattr(cells, "measure", None)
-    assert paper_tables.main(command("--seeds", "0", "1", "--level", "feature")) == 0
+    monkeypatch.setattr(grid, "measure", None)
+    assert run_grid.main(command("--seeds", "0", "1", "--level", "feature")) == 0
     assert "12 cells, 0 to run" in capsys.readouterr().out
     assert read(folder / names[0]) == first
 
 
 def test_rows_are_what_the_package_scores(folder):
-    paper_tables.main(command())
+    run_grid.main(command())
     settings = presets.experiment(data={"dataset": "digits", "split_seed": 0}, seed=0)
-    training = pipeline.phase2(settings, "cpu")
+    training = stages.phase2(settings, "cpu")
     assert training.complete
     rows = {(r["method"], r["level"], r["variant"]): r for r in results.read()}
     assert rows["facog", "feature", ""]["acsa"] == round(training.loop.evaluate().acsa, 5)
@@ -68,7 +69,7 @@ def test_rows_are_what_the_package_scores(folder):
 
 
 def test_a_cut_off_command_goes_on_and_changed_settings_are_run_again(folder, monkeypatch, capsys):
-    measure = cells.measure
+    measure = grid.measure
 
     def cut(task, about, device):
         if task.cell.method == "balanced_softmax":
@@ -76,18 +77,18 @@ def test_a_cut_off_command_goes_on_and_changed_settings_are_run_again(folder, mo
         return measure(task, about, device)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cells, "measure", cut)
+        patch.setattr(grid, "measure", cut)
         with pytest.raises(KeyboardInterrupt):
-            paper_tables.main(command("--level", "feature"))
+            run_grid.main(command("--level", "feature"))
     path = folder / "digits_lt_20_cpu_seed0.json"
     assert len(read(path)["rows"]) == 5
-    paper_tables.main(command("--level", "feature"))
+    run_grid.main(command("--level", "feature"))
     assert "6 cells, 1 to run" in capsys.readouterr().out
     assert len(read(path)["rows"]) == 6
 
     phase1, phase2 = presets.STAGES["cpu"]["digits"]
     monkeypatch.setitem(presets.STAGES["cpu"], "digits", (phase1, phase2 | {"lr_classifier": 0.1}))
-    paper_tables.main(command("--level", "feature", methods=["facog"]))
+    run_grid.main(command("--level", "feature", methods=["facog"]))
     rows = read(path)["rows"]
     assert len(rows) == 6  # in the place of what they replace
     assert len({row["key"] for row in rows}) == 6
@@ -105,7 +106,7 @@ ERRORS = [
 
 
 def test_a_cell_that_fails_stays_empty_and_the_others_are_run(folder, monkeypatch, capsys):
-    measure, coming, raised = cells.measure, iter(ERRORS), {}
+    measure, coming, raised = grid.measure, iter(ERRORS), {}
 
     def failing(task, about, device):
         if task.cell.method in ("facog", "tailcalib"):
@@ -115,9 +116,9 @@ def test_a_cell_that_fails_stays_empty_and_the_others_are_run(folder, monkeypatc
             pytest.fail("more cells than errors")
         return measure(task, about, device)
 
-    monkeypatch.setattr(cells, "measure", failing)
+    monkeypatch.setattr(grid, "measure", failing)
     methods = ("phase1", "facog", "tailcalib", "balanced_softmax")
-    assert paper_tables.main(command("--level", "feature", methods=methods)) == 1
+    assert run_grid.main(command("--level", "feature", methods=methods)) == 1
     said = capsys.readouterr()
     assert list(raised.values()) == ERRORS
     assert "7 without a result:" in said.err
@@ -134,28 +135,28 @@ def test_ctrl_c_ends_the_command(folder, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cells, "measure", interrupted)
+    monkeypatch.setattr(grid, "measure", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        paper_tables.main(command())
+        run_grid.main(command())
 
 
 def test_a_data_set_that_cannot_be_read_leaves_the_others(folder, capsys):
     wanted = command("--level", "feature", methods=["phase1"])
     wanted[3:4] = ["digits", "folder:/nowhere"]
-    assert paper_tables.main(wanted) == 1
+    assert run_grid.main(wanted) == 1
     said = capsys.readouterr()
     assert "1 without a result:" in said.err
     assert "folder:/nowhere · seed 0: DataError: " in said.err
     assert [row["method"] for row in read(folder / "digits_lt_20_cpu_seed0.json")["rows"]]
     wanted.remove("digits")
     with pytest.raises(DataError):
-        paper_tables.main(wanted)
+        run_grid.main(wanted)
 
 
 def test_a_cell_whose_settings_are_wrong_leaves_the_others(folder, monkeypatch, capsys):
     wrong = Cell("facog", changes=(("phase2.n_s", 99),))
-    monkeypatch.setitem(cells.TABLES, "fig3", [cells.PHASE1, wrong])
-    assert paper_tables.main(["--table", "fig3", "--datasets", "digits"]) == 1
+    monkeypatch.setitem(grid.TABLES, "fig3", [grid.PHASE1, wrong])
+    assert run_grid.main(["--table", "fig3", "--datasets", "digits"]) == 1
     said = capsys.readouterr()
     assert "digits_lt_20_cpu_seed0 · facog n_s=99: ConfigError: n_s = 99" in said.err
     assert [r["method"] for r in read(folder / "digits_lt_20_cpu_seed0.json")["rows"]] == ["phase1"]
@@ -165,7 +166,7 @@ def test_every_error_of_the_lab_has_one_base():
     ours = {"LabError"}
     classes = [
         node
-        for path in Path(facog_lab.__file__).parent.glob("*.py")
+        for path in Path(facog_lab.__file__).parent.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ClassDef) and node.name.endswith("Error")
     ]
@@ -176,11 +177,11 @@ def test_every_error_of_the_lab_has_one_base():
 
 
 def test_on_kept_features_only_phase_2_is_run(folder, monkeypatch, tmp_path):
-    monkeypatch.setattr(published, "FOLDER", tmp_path / "kept")
-    paper_tables.main(command("--publish", methods=["phase1"]))
-    (name,) = published.names(published.FOLDER)
+    monkeypatch.setattr(feature_files, "FOLDER", tmp_path / "kept")
+    run_grid.main(command("--publish", methods=["phase1"]))
+    (name,) = feature_files.names(feature_files.FOLDER)
     assert name == "digits_lt_20_cpu_seed0"
-    paper_tables.main(["--table", "1", "views", "--dictionary", name, "--seeds", "3", "--methods",
+    run_grid.main(["--table", "1", "views", "--dictionary", name, "--seeds", "3", "--methods",
                        "phase1", "smote", "ce"])  # fmt: skip
     rows = results.read([f"on_{name}_seed3"])
     assert {(r["method"], r["level"], r["variant"]) for r in rows} == {
@@ -198,35 +199,35 @@ def test_the_clock_knows_what_it_has_seen():
 
     def job(method):
         about = {"dataset": "a", "imbalance_ratio": 1.0, "preset": "cpu"}
-        return paper_tables.Job(Task(Cell(method), None), None, about)
+        return run_grid.Job(Task(Cell(method), None), None, about)
 
-    clock = paper_tables.Clock([row("facog", 100.0), row("facog", 140.0), row("smote", 10.0)])
+    clock = run_grid.Clock([row("facog", 100.0), row("facog", 140.0), row("smote", 10.0)])
     assert clock.left([job("facog")]) == "about 2 min left"
     assert clock.left([job("smote")]) == "about 10 s left"
     assert clock.left([job("gamo")]) == "about 2 min left"  # the median of the level: 100
-    assert "1 of a kind not yet timed" in paper_tables.Clock([]).left([job("gamo")])
+    assert "1 of a kind not yet timed" in run_grid.Clock([]).left([job("gamo")])
 
 
-@pytest.mark.parametrize("name", cells.TABLES)
+@pytest.mark.parametrize("name", grid.TABLES)
 def test_every_cell_of_every_table_has_settings_of_its_own(name, outputs):
     base = presets.experiment("cpu", data={"dataset": "digits"})
-    tasks = [Task(cell, base) for cell in cells.TABLES[name]]
+    tasks = [Task(cell, base) for cell in grid.TABLES[name]]
     for task in tasks:
-        cells.check(task)
+        grid.check(task)
     if name != "5":  # digits have no AutoAugment to leave out, only the keys differ
         assert len({task.key() for task in tasks}) == len(tasks)
-    assert len(set(cells.TABLES[name])) == len(tasks)
+    assert len(set(grid.TABLES[name])) == len(tasks)
 
 
 def test_the_variants_of_tables_4_and_5_are_those_of_the_paper():
     for table in ("4", "5"):
-        ours = {(c.method, c.level, c.variant) for c in cells.TABLES[table]}
+        ours = {(c.method, c.level, c.variant) for c in grid.TABLES[table]}
         theirs = {(r["method"], r["level"], r["variant"]) for r in paper.rows(table)}
         assert theirs <= ours
 
 
 def test_every_method_of_the_papers_tables_is_run_or_said_to_be_missing():
-    ours = {(c.method, c.level) for c in cells.TABLES["2"]}
+    ours = {(c.method, c.level) for c in grid.TABLES["2"]}
     for table in ("1", "2", "3"):
         for row in paper.rows(table):
             assert (row["method"], row["level"]) in ours or row["method"] in paper.NOT_BUILT
@@ -243,7 +244,7 @@ def test_every_method_of_the_papers_tables_is_run_or_said_to_be_missing():
 def test_a_method_that_its_level_does_not_have(cell, message, outputs):
     base = presets.experiment(data={"dataset": "digits"})
     with pytest.raises(ConfigError, match=message):
-        cells.check(Task(cell, base))
+        grid.check(Task(cell, base))
 
 
 def test_options_that_do_not_go_together(capsys):
@@ -252,7 +253,7 @@ def test_options_that_do_not_go_together(capsys):
         (["--dictionary", "cifar100_lt_100_seed0", "--ratios", "10"], "in the place of"),
     ):
         with pytest.raises(SystemExit):
-            paper_tables.parsed(["--table", "1", *arguments])
+            run_grid.parsed(["--table", "1", *arguments])
         assert message in capsys.readouterr().err
 
 

@@ -8,11 +8,12 @@ from IPython.core.interactiveshell import InteractiveShell
 from pydantic import Field
 from traitlets.config import Config as Traits
 
-from facog_lab import parameters, presets
 from facog_lab.config import Config, ConfigError
-from facog_lab.parameters import ParameterError, check, from_values
+from facog_lab.runs import presets
+from facog_lab.ui import parameters
+from facog_lab.ui.parameters import ParameterError, check, from_values
 
-IMPORTS = "from typing import Optional\n\nfrom facog_lab import parameters\n\nparameters.guard()"
+IMPORTS = "from typing import Optional\n\nfrom facog_lab.ui import parameters\n\nparameters.guard()"
 PARAMETERS = """
 dataset: str = "digits"  # the data set
 seed: int = 0  # of everything

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from facog_lab import losses, models
 from facog_lab.config import ConfigError
-from facog_lab.loop import TrainingError
 from facog_lab.phase1 import Phase1, Phase1Config, learning_rate
+from facog_lab.runs.memory import TrainingError
 
 
 def config(**changes):

@@ -6,10 +6,11 @@ import pytest
 import tiny
 import torch
 
-from facog_lab import draws, phase2
-from facog_lab.controls import OversamplerName
-from facog_lab.loop import TrainingError
+from facog_lab import phase2
 from facog_lab.phase2 import Phase2, Phase2Config, label_probabilities, score
+from facog_lab.rng import rng_for
+from facog_lab.runs.memory import TrainingError
+from facog_lab.settings import OversamplerName
 
 cross_entropy = torch.nn.functional.cross_entropy
 GAMO = torch.tensor([4000, 2000, 1000, 750, 500, 350, 200, 100, 60, 40])
@@ -126,7 +127,7 @@ def test_controls_take_effect_at_the_next_step():
 def test_oversamplers_are_compared_on_the_same_draws(references):
     def draw_of(name):
         trained = loop(oversampler=name, references=references)
-        rng = draws.generator("cpu", 0, "classifier", 0)
+        rng = rng_for("cpu", 0, "classifier", 0)
         labels = torch.multinomial(
             trained.probabilities("gamo"), 16, replacement=True, generator=rng
         )
@@ -240,10 +241,10 @@ def test_the_seen_prior_is_how_often_the_classifier_sees_each_class(batches):
 def test_the_seen_prior_is_added_in_training_alone():
     plain, shifted = (loop(logit_prior=prior, oversampler="smote") for prior in ("none", "seen"))
     assert plain.evaluate() == shifted.evaluate()
-    loss, _ = shifted.classifier_loss(shifted.controls, draws.generator("cpu", 0, "test"))
+    loss, _ = shifted.classifier_loss(shifted.controls, rng_for("cpu", 0, "test"))
     with torch.no_grad():  # the same as a classifier whose last bias is larger by the log prior
         plain.classifier[-1].bias += shifted.seen(shifted.controls).log().float()
-    expected, _ = plain.classifier_loss(plain.controls, draws.generator("cpu", 0, "test"))
+    expected, _ = plain.classifier_loss(plain.controls, rng_for("cpu", 0, "test"))
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
 
 

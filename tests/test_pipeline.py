@@ -6,10 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
-from facog_lab import pipeline, resumable
 from facog_lab.config import ConfigError
-from facog_lab.presets import experiment
-from facog_lab.store import StoreError
+from facog_lab.runs import stages
+from facog_lab.runs import training as kept_training
+from facog_lab.runs.presets import experiment
+from facog_lab.runs.store import StoreError
 
 
 @pytest.fixture
@@ -28,26 +29,26 @@ def same(one, two):
 
 
 def test_asking_for_phase_2_makes_all_of_it_once(settings, outputs, monkeypatch):
-    made = pipeline.phase2(settings, "cpu")
+    made = stages.phase2(settings, "cpu")
     made.finish()
-    stages = sorted(p.name for p in (outputs / "digits").iterdir())
-    assert stages == ["dictionary", "phase1", "phase2"]
+    found = sorted(p.name for p in (outputs / "digits").iterdir())
+    assert found == ["dictionary", "phase1", "phase2"]
 
     def no_step(self):
         raise AssertionError("a finished run was trained again")
 
-    for loop in (pipeline.phase1_loop.Phase1, pipeline.phase2_loop.Phase2):
+    for loop in (stages.phase1_loop.Phase1, stages.phase2_loop.Phase2):
         monkeypatch.setattr(loop, "__next__", no_step)
-    again = pipeline.phase2(settings, "cpu")
+    again = stages.phase2(settings, "cpu")
     assert list(again) == []
     assert same(state_of(made), state_of(again))
     assert again.history == made.history
     assert again.seconds == made.seconds > 0
 
 
-@pytest.mark.parametrize("stage", [pipeline.phase1, pipeline.phase2])
+@pytest.mark.parametrize("stage", [stages.phase1, stages.phase2])
 def test_a_run_that_was_cut_off_resumes_to_the_same_bytes(stage, settings, outputs, monkeypatch):
-    monkeypatch.setattr(resumable, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(kept_training, "SECONDS_BETWEEN_SAVES", 0.0)
     whole = stage(settings, "cpu")
     whole.finish()
     expected, history = state_of(whole), whole.history
@@ -67,8 +68,8 @@ def test_a_run_that_was_cut_off_resumes_to_the_same_bytes(stage, settings, outpu
 
 
 def test_ctrl_c_leaves_a_run_that_resumes(settings, monkeypatch):
-    monkeypatch.setattr(resumable, "SECONDS_BETWEEN_SAVES", 0.0)
-    training = pipeline.phase1(settings, "cpu")
+    monkeypatch.setattr(kept_training, "SECONDS_BETWEEN_SAVES", 0.0)
+    training = stages.phase1(settings, "cpu")
     take = training.loop.__class__.__next__
 
     def interrupted(loop):
@@ -80,16 +81,16 @@ def test_ctrl_c_leaves_a_run_that_resumes(settings, monkeypatch):
         patch.setattr(training.loop.__class__, "__next__", interrupted)
         with pytest.raises(KeyboardInterrupt):
             training.finish()
-    resumed = pipeline.phase1(settings, "cpu")
+    resumed = stages.phase1(settings, "cpu")
     assert 0 < resumed.loop.step < resumed.loop.total_steps
     assert resumed.finish().step == resumed.loop.total_steps
 
 
 def test_the_record_says_what_was_done(settings):
-    training = pipeline.phase2(settings, "cpu")
+    training = stages.phase2(settings, "cpu")
     training.finish()
-    data = pipeline.data(settings.data)
-    first = json.loads((pipeline.phase1(settings).run.folder / "manifest.json").read_text())
+    data = stages.data(settings.data)
+    first = json.loads((stages.phase1(settings).run.folder / "manifest.json").read_text())
     record = first["record"]
     assert record["split_hash"] == data.split_hash
     assert record["index"] == data.index.tolist()
@@ -99,22 +100,22 @@ def test_the_record_says_what_was_done(settings):
 
 
 def test_other_settings_are_another_run_and_share_what_they_can(settings):
-    keys = {pipeline.phase2(settings, "cpu").run.key}
+    keys = {stages.phase2(settings, "cpu").run.key}
     changed = experiment(
         phase1={"epochs": 4, "warmup_epochs": 1}, phase2={"epochs": 2, "n_s": 3}, seed=1
     )
-    assert pipeline.phase1(changed).run.key == pipeline.phase1(settings).run.key
-    keys.add(pipeline.phase2(changed, "cpu").run.key)
+    assert stages.phase1(changed).run.key == stages.phase1(settings).run.key
+    keys.add(stages.phase2(changed, "cpu").run.key)
     other_split = experiment(
         data={"split_seed": 5}, phase1={"epochs": 4, "warmup_epochs": 1}, seed=1
     )
-    assert pipeline.phase1(other_split).run.key != pipeline.phase1(settings).run.key
+    assert stages.phase1(other_split).run.key != stages.phase1(settings).run.key
     assert len(keys) == 2
 
 
 def test_compare_has_the_nulls_beside_facog(settings):
-    results = pipeline.compare(settings, "cpu")
-    assert list(results) == ["phase1", "facog", *pipeline.NULLS]
+    results = stages.compare(settings, "cpu")
+    assert list(results) == ["phase1", "facog", *stages.NULLS]
     assert results["phase1"].entropy is None
     assert results["random_oversampling"].entropy == 0
     assert results["uniform_weights"].entropy == pytest.approx(1.609, abs=1e-3)
@@ -125,10 +126,10 @@ def test_compare_has_the_nulls_beside_facog(settings):
 
 def test_balanced_data_is_refused_before_anything_is_trained(outputs):
     even = experiment()
-    level = dataclasses.replace(pipeline.data(even.data), labels=torch.arange(10).repeat(5))
+    level = dataclasses.replace(stages.data(even.data), labels=torch.arange(10).repeat(5))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "data", lambda config: level)
-        for ask in (pipeline.phase2, pipeline.compare):
+        patch.setattr(stages, "data", lambda config: level)
+        for ask in (stages.phase2, stages.compare):
             with pytest.raises(ConfigError, match="set it to 'uniform'"):
                 ask(even, "cpu")
     assert not outputs.exists()
@@ -153,11 +154,11 @@ def test_ones_own_images_end_to_end(outputs, tmp_path):
             phase1={"epochs": 6, "warmup_epochs": 1},
             phase2={"epochs": 3},
         )
-        data = pipeline.data(own.data)
+        data = stages.data(own.data)
         assert data.class_counts.tolist() == [24, 9, 4]
         assert data.class_names == ("cat", "dog", "emu")
         assert data.images.shape == (37, 3, 16, 16)
-        results.append(pipeline.compare(own, "cpu"))
+        results.append(stages.compare(own, "cpu"))
     for method, result in results[0].items():
         assert result.scores == results[1][method].scores
     assert results[0]["facog"].scores.acsa > 0.5  # the colour gives the class away
@@ -165,13 +166,13 @@ def test_ones_own_images_end_to_end(outputs, tmp_path):
 
 def test_a_protocol_the_data_does_not_have(settings):
     with pytest.raises(ConfigError, match=r"protocol = 'gamo'.*\['full'\]"):
-        pipeline.compare(settings, "cpu", "gamo")
+        stages.compare(settings, "cpu", "gamo")
 
 
 def test_a_damaged_run_is_named_and_not_used(settings):
-    training = pipeline.phase1(settings, "cpu")
+    training = stages.phase1(settings, "cpu")
     training.finish()
     (path,) = training.run.folder.glob("state-*")
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(StoreError, match=path.name):
-        pipeline.phase1(settings, "cpu")
+        stages.phase1(settings, "cpu")

@@ -13,10 +13,11 @@ from PIL import Image
 from test_datasets import write_idx
 from tiny import notebook
 
-from facog_lab import execution, points, sources
+from facog_lab.atomic import StoreError
 from facog_lab.config import ConfigError
-from facog_lab.disk import StoreError
-from facog_lab.points import points as made
+from facog_lab.data import builtin
+from facog_lab.study import run_notebook, sweep_points
+from facog_lab.study.sweep_points import points as made
 
 PARAMETERS = """from_: int = 0
 n: int = 1  # a number
@@ -150,7 +151,7 @@ def test_parameters_are_the_environment_of_all_runs(book, outputs, monkeypatch):
     own = {k: v for k, v in point.environment.items() if k in ("FACOG_DATA", "FACOG_OUTPUTS")}
     assert own == {"FACOG_DATA": "/somewhere", "FACOG_OUTPUTS": str(outputs)}
     assert "OTHER" not in point.environment
-    assert points.said({"n": 1, "a": "b"}) == "n=1, a=b"
+    assert sweep_points.said({"n": 1, "a": "b"}) == "n=1, a=b"
 
 
 FORGED = {
@@ -216,7 +217,7 @@ def test_a_row_that_cannot_be_kept_says_so(book, monkeypatch):
     def full(path, content):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(points, "write", full)
+    monkeypatch.setattr(sweep_points, "write", full)
     row = point.kept(scores={"acsa": 0.5}, error="cell failed", seconds=1.0)
     assert row["scores"] == {"acsa": 0.5}
     assert row["error"].startswith(f"cell failed Not kept: {point.folder}: nothing was saved (No ")
@@ -247,9 +248,9 @@ def read_only(book, outputs, monkeypatch):
     def refuse(path, *_, real=os.mkdir, **__):
         raise OSError(errno.EROFS, "Read-only file system", str(path))
 
-    for owner, name in ((Path, "mkdir"), (points, "write")):
+    for owner, name in ((Path, "mkdir"), (sweep_points, "write")):
         monkeypatch.setattr(owner, name, refuse)
-    monkeypatch.setattr(points.FileLock, "acquire", refuse)
+    monkeypatch.setattr(sweep_points.FileLock, "acquire", refuse)
     return todo
 
 
@@ -262,7 +263,7 @@ def test_what_was_run_is_read_from_a_folder_that_cannot_be_written(read_only, bo
 
 
 def test_a_point_there_is_a_failed_row(read_only):
-    row = execution.run(read_only[1])
+    row = run_notebook.run(read_only[1])
     assert "nothing was saved (Read-only file system)" in row["error"]
     assert row["scores"] == {}
 
@@ -324,8 +325,8 @@ def test_files_of_a_published_set_that_were_replaced_make_another_point(
     about_data, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("FACOG_DATA", str(tmp_path))
-    monkeypatch.setattr(sources, "PACKAGED", tmp_path / "none")
-    monkeypatch.setattr(sources, "project_root", lambda: tmp_path / "none")
+    monkeypatch.setattr(builtin, "PACKAGED", tmp_path / "none")
+    monkeypatch.setattr(builtin, "project_root", lambda: tmp_path / "none")
     keys = set()
     for seed in (0, 1):
         shutil.rmtree(tmp_path / "mnist", ignore_errors=True)
@@ -337,14 +338,14 @@ def test_files_of_a_published_set_that_were_replaced_make_another_point(
 
 def test_another_version_of_the_lab_makes_another_point(about_data, book, monkeypatch):
     before = key_of(about_data), key_of(book)
-    monkeypatch.setattr(points, "__version__", "another")
+    monkeypatch.setattr(sweep_points, "__version__", "another")
     assert not {key_of(about_data), key_of(book)} & set(before)
 
 
 def test_data_that_cannot_be_read_are_the_points_own_error(about_data, monkeypatch):
     """It is run, and says what is wrong; data are looked at once for all points of a grid."""
     looks = []
-    monkeypatch.setattr(points, "fingerprint", lambda *a, **k: looks.append(a) or "same")
+    monkeypatch.setattr(sweep_points, "fingerprint", lambda *a, **k: looks.append(a) or "same")
     assert len(made(about_data, {"n": [1, 2, 3], "imbalance_ratio": [2.0, 3.0]})) == 6
     assert len(looks) == 1
     monkeypatch.undo()
@@ -355,10 +356,10 @@ def test_data_that_cannot_be_read_are_the_points_own_error(about_data, monkeypat
 def test_relative_paths_are_those_of_the_notebook(about_data, tmp_path, monkeypatch):
     """The kernel runs in its folder, and not in that of the command."""
     tree_of_bitmaps(tmp_path / "pets")
-    absolute = points._data({"dataset": f"folder:{tmp_path / 'pets'}"}, tmp_path, {})
+    absolute = sweep_points._data({"dataset": f"folder:{tmp_path / 'pets'}"}, tmp_path, {})
     elsewhere = tmp_path / "elsewhere"
     other = tree_of_bitmaps(elsewhere / "pets")
     changed_into_noise(other / "train" / "cat" / "0.bmp")
     monkeypatch.chdir(elsewhere)
-    assert points._data({"dataset": "folder:pets"}, tmp_path, {}) == absolute
-    assert points._data({"dataset": "folder:pets"}, elsewhere, {}) != absolute
+    assert sweep_points._data({"dataset": "folder:pets"}, tmp_path, {}) == absolute
+    assert sweep_points._data({"dataset": "folder:pets"}, elsewhere, {}) != absolute

@@ -1,7 +1,7 @@
 import pytest
 
 from facog_lab.config import ConfigError
-from facog_lab.presets import STAGES, experiment
+from facog_lab.runs.presets import STAGES, experiment
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import safetensors.torch
 import tiny
 import torch
 
-from facog_lab import dictionary, mapped, processes
+from facog_lab import dictionary
 from facog_lab.config import ConfigError
 from facog_lab.phase1 import Phase1, Phase1Config
+from facog_lab.runs import distributed, mmap
 
 SETTINGS = tiny.PHASE1 | {"epochs": 7}  # 21 steps; batches of 23 images, which two cannot halve
 OBJECTIVES = [
@@ -57,9 +58,9 @@ def normalised(x, gradient):
     norm = torch.nn.BatchNorm2d(4).double()
     with torch.no_grad():
         norm.weight.copy_(torch.arange(4) + 0.5)
-    if processes.count() > 1:
-        processes.as_one(torch.nn.Sequential(norm))
-    own = processes.share(torch.arange(len(x)))
+    if distributed.count() > 1:
+        distributed.as_one(torch.nn.Sequential(norm))
+    own = distributed.share(torch.arange(len(x)))
     x = x[own].clone().requires_grad_()
     made = norm(x)
     made.backward(gradient[own])
@@ -73,10 +74,10 @@ def extracted(path):
         torch.set_num_threads(1)
         loop = Phase1(Phase1Config(**SETTINGS), tiny.long_tailed(), "cpu")
         settings = dictionary.DictionaryConfig(views=1)
-        if processes.rank() == 0:
-            mapped.create(path, dictionary.layout(loop, settings))
-        processes.wait()
-        dictionary.extract(loop, settings, into=mapped.read(path, write=True).tensors)
+        if distributed.rank() == 0:
+            mmap.create(path, dictionary.layout(loop, settings))
+        distributed.wait()
+        dictionary.extract(loop, settings, into=mmap.read(path, write=True).tensors)
     finally:
         dictionary.BATCH = 500
     return path.read_bytes()

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from facog_lab import progress
-from facog_lab.progress import Progress, is_live
+from facog_lab.runs import progress
+from facog_lab.runs.progress import Progress, is_live
 
 
 @pytest.fixture

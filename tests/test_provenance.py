@@ -7,11 +7,13 @@ import pytest
 import tiny
 import torch
 
-from facog_lab import atlas, draws, embedding, theme
-from facog_lab.controls import MAX_N_S, OversamplerName
-from facog_lab.dashboard import Dashboard
 from facog_lab.phase2 import Phase2, Phase2Config
-from facog_lab.provenance import World
+from facog_lab.plots import embedding, theme
+from facog_lab.plots.mixture_map import World
+from facog_lab.plots.training_charts import Dashboard
+from facog_lab.rng import rng_for
+from facog_lab.settings import MAX_N_S, OversamplerName
+from facog_lab.ui import embedding_explorer
 
 COUNTS = (40, 20, 9, 3, 1)
 NAMES = get_args(OversamplerName)
@@ -30,7 +32,7 @@ def world(name):
     made = loop(name)
     dictionary, labels = made.dictionary, torch.arange(5).repeat_interleave(2)
     with torch.no_grad():
-        mixed = made.oversampler.generate(labels, made.controls, draws.generator("cpu", "world"))
+        mixed = made.oversampler.generate(labels, made.controls, rng_for("cpu", "world"))
     return World(
         dictionary=dictionary,
         images=tiny.long_tailed(COUNTS).images,
@@ -74,9 +76,9 @@ def test_parents_as_far_as_they_are_known(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_maps_of_notebook_04_hold_any_of_them(name):
     made = world(name)
-    figure = atlas.mixtures(made)
+    figure = embedding_explorer.mixtures(made)
     assert ("nothing" in figure.layout.title.text) is (name == "cgan")
-    explorer = atlas.explore(made, "on")
+    explorer = embedding_explorer.explore(made, "on")
     first = int(np.flatnonzero(made.generated)[0])
     explorer.number.value = first
     said = explorer.inspector.value

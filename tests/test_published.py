@@ -2,9 +2,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from facog_lab import phase2, pipeline, published
-from facog_lab.files import DataError
-from facog_lab.presets import experiment
+from facog_lab import phase2
+from facog_lab.data.files import DataError
+from facog_lab.runs import feature_files, stages
+from facog_lab.runs.presets import experiment
 
 FACTS = {"dataset": "digits", "imbalance_ratio": "20", "preset": "cpu"}
 
@@ -12,32 +13,32 @@ FACTS = {"dataset": "digits", "imbalance_ratio": "20", "preset": "cpu"}
 @pytest.fixture
 def given(outputs):
     settings = experiment(phase1={"epochs": 3, "warmup_epochs": 1}, phase2={"epochs": 3})  # digits
-    return pipeline.source(settings, "cpu")
+    return stages.source(settings, "cpu")
 
 
 def test_what_was_written_is_read_again(given, tmp_path):
-    written = published.write(given, tmp_path, "digits_small", FACTS)
-    assert published.names(tmp_path) == ["digits_small"]
-    assert len(written) == len(published.PARTS)
-    read = published.read(tmp_path, "digits_small")
+    written = feature_files.write(given, tmp_path, "digits_small", FACTS)
+    assert feature_files.names(tmp_path) == ["digits_small"]
+    assert len(written) == len(feature_files.PARTS)
+    read = feature_files.read(tmp_path, "digits_small")
     for name in ("labels", "images", "class_counts", "test_labels", "starts"):
         assert torch.equal(getattr(read.features, name), getattr(given.features, name))
     assert torch.equal(read.features.features, given.features.features.half().float())
     assert read.features.class_names == given.features.class_names
     assert read.split_hash == given.split_hash
-    assert published.read_facts(tmp_path, "digits_small").items() >= FACTS.items()
+    assert feature_files.read_facts(tmp_path, "digits_small").items() >= FACTS.items()
     for part in ("classifier", "projector"):
         mine, own = getattr(read.model, part).state_dict(), getattr(given.model, part).state_dict()
         assert all(torch.equal(mine[key], own[key]) for key in own)
 
 
 def test_phase_2_runs_on_it_and_the_key_follows_from_the_files(given, tmp_path):
-    published.write(given, tmp_path, "one", FACTS)
-    read = published.read(tmp_path, "one")
+    feature_files.write(given, tmp_path, "one", FACTS)
+    read = feature_files.read(tmp_path, "one")
     config = phase2.Phase2Config(epochs=2, seed=1)
-    training = pipeline.phase2_on(read, config, "cpu")
+    training = stages.phase2_on(read, config, "cpu")
     scores = training.finish().evaluate()
-    assert pipeline.phase2_on(read, config, "cpu").complete
+    assert stages.phase2_on(read, config, "cpu").complete
     # float16 features: nearly the scores of the features themselves
     direct = phase2.Phase2(config, given.features, given.model, "cpu")
     for _ in direct:
@@ -45,19 +46,19 @@ def test_phase_2_runs_on_it_and_the_key_follows_from_the_files(given, tmp_path):
     assert scores.acsa == pytest.approx(direct.evaluate().acsa, abs=0.02)
 
     given.features.features[0, 0] += 1
-    published.write(given, tmp_path, "two", FACTS)
-    assert published.read(tmp_path, "two").key != read.key
+    feature_files.write(given, tmp_path, "two", FACTS)
+    assert feature_files.read(tmp_path, "two").key != read.key
 
 
 def test_a_missing_dictionary_is_named_with_those_there_are(given, tmp_path):
-    published.write(given, tmp_path, "there", FACTS)
+    feature_files.write(given, tmp_path, "there", FACTS)
     with pytest.raises(DataError, match=r"gone_train.safetensors is missing.*there"):
-        published.read(tmp_path, "gone")
+        feature_files.read(tmp_path, "gone")
 
 
 def test_the_committed_dictionary_scores_what_its_readme_says():
-    given = published.read(published.FOLDER, "cifar100_lt_100_seed0")
+    given = feature_files.read(feature_files.FOLDER, "cifar100_lt_100_seed0")
     scores = phase2.score(given.model.classifier, given.features)
     assert scores.top1 == pytest.approx(0.4080, abs=5e-4)
     assert given.features.class_counts.tolist()[:2] == [500, 477]
-    assert len(load_file(published.FOLDER / "cifar100_lt_100_seed0_test.safetensors")) == 2
+    assert len(load_file(feature_files.FOLDER / "cifar100_lt_100_seed0_test.safetensors")) == 2

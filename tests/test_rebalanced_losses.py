@@ -5,9 +5,11 @@ import torch
 import torch.nn.functional as F
 from reference import rivals as reference
 
-from facog_lab import losses, models, rebalanced_losses
+from facog_lab import models
 from facog_lab.config import ConfigError
-from facog_lab.rebalanced_losses import (
+from facog_lab.losses import effective_number_weights
+from facog_lab.rivals import losses as rival_losses
+from facog_lab.rivals.losses import (
     ClassificationLoss,
     LossConfig,
     balanced_softmax,
@@ -19,7 +21,7 @@ from facog_lab.rebalanced_losses import (
 
 CIFAR100 = torch.tensor([int(500 * 0.01 ** (i / 99)) for i in range(100)])  # at ratio 100
 COUNTS = torch.tensor([50, 20, 7, 3, 1])
-WEIGHTS = losses.effective_number_weights(COUNTS, 0.99)
+WEIGHTS = effective_number_weights(COUNTS, 0.99)
 MARGINS = ldam_margins(COUNTS)
 ALL = {
     "focal": lambda x, y: focal(x, y, 2.0, WEIGHTS),
@@ -42,9 +44,7 @@ def batch(n=12, seed=0, classes=5):
 
 
 def test_docstring_examples():
-    found = doctest.testmod(
-        rebalanced_losses, extraglobs={"torch": torch}, optionflags=doctest.ELLIPSIS
-    )
+    found = doctest.testmod(rival_losses, extraglobs={"torch": torch}, optionflags=doctest.ELLIPSIS)
     assert found.attempted >= 10
     assert found.failed == 0
 

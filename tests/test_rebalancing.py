@@ -6,12 +6,13 @@ import torch
 from conftest import ROOT
 from safetensors.torch import load_file
 
-from facog_lab import models, rebalancing
+from facog_lab import models
 from facog_lab.config import ConfigError
 from facog_lab.dictionary import FeatureDictionary
-from facog_lab.loop import TrainingError
 from facog_lab.phase2 import Phase2Config, score
-from facog_lab.rebalancing import HEADS, batch, fit, head_config, held_out, start, train_head
+from facog_lab.rivals import heads
+from facog_lab.rivals.heads import HEADS, batch, fit, head_config, held_out, start, train_head
+from facog_lab.runs.memory import TrainingError
 
 COUNTS = (120, 60, 20, 6, 2)
 
@@ -102,14 +103,14 @@ def test_tau_0_leaves_the_classifier_as_it_was_and_tau_1_makes_lengths_equal(imb
     dictionary, model = imbalanced
     for tau in (0.0, 0.5, 1.0):
         classifier = start(config("tau_norm"), model, dictionary)
-        before = rebalancing.lengths(classifier)
+        before = heads.lengths(classifier)
         logits = classifier(dictionary.features)
-        rebalancing.scale_classes(classifier[-1], before**-tau)
+        heads.scale_classes(classifier[-1], before**-tau)
         after = classifier(dictionary.features)
         if tau == 0:
             assert torch.equal(after, logits)
         assert torch.allclose(after, logits / before**tau, rtol=1e-4, atol=1e-5)
-        assert torch.allclose(rebalancing.lengths(classifier), before ** (1 - tau), rtol=1e-5)
+        assert torch.allclose(heads.lengths(classifier), before ** (1 - tau), rtol=1e-5)
 
 
 def test_tau_is_chosen_without_the_test_set_and_the_choice_is_told(imbalanced):
@@ -120,11 +121,11 @@ def test_tau_is_chosen_without_the_test_set_and_the_choice_is_told(imbalanced):
     again = train_head(config("tau_norm"), blind, model, "cpu")
     assert again.chosen == head.chosen
     scores = head.chosen["held_out_acsa"]
-    assert list(scores) == [str(tau) for tau in rebalancing.TAUS]
+    assert list(scores) == [str(tau) for tau in heads.TAUS]
     assert scores[str(head.chosen["tau"])] == max(scores.values())
     expected = start(config("tau_norm"), model, dictionary)
-    factors = rebalancing.lengths(expected) ** -head.chosen["tau"]
-    rebalancing.scale_classes(expected[-1], factors)
+    factors = heads.lengths(expected) ** -head.chosen["tau"]
+    heads.scale_classes(expected[-1], factors)
     for name, tensor in expected.state_dict().items():
         assert torch.equal(tensor, head.classifier.state_dict()[name])
 
@@ -150,13 +151,13 @@ def test_what_is_held_out():
 def test_held_out_rows_are_not_trained_on(imbalanced, monkeypatch):
     dictionary, model = imbalanced
     seen = []
-    draw = rebalancing.batch
+    draw = heads.batch
 
     def remember(*arguments):
         seen.append(draw(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr(rebalancing, "batch", remember)
+    monkeypatch.setattr(heads, "batch", remember)
     train_head(config("tau_norm"), dictionary, model, "cpu")
     rows = torch.cat(seen)
     held = held_out(dictionary, 0)

@@ -2,7 +2,7 @@
 
 import nbformat
 
-from facog_lab import report
+from facog_lab.study import report
 
 
 def shown(monkeypatch, texts):

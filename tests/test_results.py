@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import readme, rows
-from facog_lab import cells, results
+from facog_lab.study import grid, results
 
 RESULTS = results.folder()
 COLUMNS = {
@@ -88,7 +88,7 @@ def test_every_row_has_every_column_and_agrees_with_itself(path):
 
 
 def test_every_row_is_of_a_cell_that_there_is():
-    known = {(c.method, c.level, c.variant) for table in cells.TABLES.values() for c in table}
+    known = {(c.method, c.level, c.variant) for table in grid.TABLES.values() for c in table}
     for row in results.read():
         assert (row["method"], row["level"], row["variant"]) in known
 

@@ -3,11 +3,13 @@ import json
 import pytest
 import torch
 
-from facog_lab import phase2, pipeline, rebalancing, rivals
+from facog_lab import phase2
 from facog_lab.config import ConfigError
-from facog_lab.presets import experiment
-from facog_lab.rebalancing import HEADS
-from facog_lab.rivals import NETWORKS
+from facog_lab.rivals import heads, networks
+from facog_lab.rivals.heads import HEADS
+from facog_lab.rivals.networks import NETWORKS
+from facog_lab.runs import stages
+from facog_lab.runs.presets import experiment
 
 
 @pytest.fixture
@@ -16,54 +18,54 @@ def settings(outputs):
 
 
 def test_a_head_is_made_once_and_says_its_level(settings, outputs, monkeypatch):
-    first = rivals.run(settings, "tau_norm", device="cpu")
+    first = networks.run(settings, "tau_norm", device="cpu")
     assert first.level == "feature"
-    assert first.chosen["tau"] in rebalancing.TAUS
-    stages = sorted(p.name for p in (outputs / "digits").iterdir())
-    assert stages == ["dictionary", "head", "phase1"]
+    assert first.chosen["tau"] in heads.TAUS
+    found = sorted(p.name for p in (outputs / "digits").iterdir())
+    assert found == ["dictionary", "head", "phase1"]
     (folder,) = (outputs / "digits" / "head").iterdir()
     record = json.loads((folder / "manifest.json").read_text())["record"]
     assert record["method"] == "tau_norm"
     assert record["chosen"] == first.chosen
-    monkeypatch.setattr(rivals, "train_head", None)
-    assert rivals.run(settings, "tau_norm", device="cpu") == first
+    monkeypatch.setattr(networks, "train_head", None)
+    assert networks.run(settings, "tau_norm", device="cpu") == first
 
 
 @pytest.mark.parametrize("name", ["ldam_drw", "linear", "lws", "crt", "cb_focal"])
 def test_a_saved_head_is_the_trained_one(name, settings):
-    made = rivals.run(settings, name, device="cpu")
-    assert rivals.run(settings, name, device="cpu") == made
-    features = pipeline.features(settings, "cpu")
-    model = pipeline.phase1(settings, "cpu").finish().model
-    config = rebalancing.head_config(name, epochs=5, seed=0)
-    head = rebalancing.train_head(config, features, model, "cpu")
+    made = networks.run(settings, name, device="cpu")
+    assert networks.run(settings, name, device="cpu") == made
+    features = stages.features(settings, "cpu")
+    model = stages.phase1(settings, "cpu").finish().model
+    config = heads.head_config(name, epochs=5, seed=0)
+    head = heads.train_head(config, features, model, "cpu")
     assert phase2.score(head.classifier, features) == made.scores
 
 
 def test_a_network_has_a_phase_1_of_its_own_and_all_epochs(settings, outputs):
-    result = rivals.run(settings, "balanced_softmax", "network", "cpu")
+    result = networks.run(settings, "balanced_softmax", "network", "cpu")
     assert (result.level, result.chosen) == ("network", {})
-    changed = rivals.with_network(settings, "balanced_softmax")
-    trained = pipeline.phase1(changed, "cpu")
+    changed = networks.with_network(settings, "balanced_softmax")
+    trained = stages.phase1(changed, "cpu")
     assert trained.complete
     assert trained.loop.config.objective == "balanced_softmax"
     assert trained.loop.config.epochs == 4 + 5
     assert result.seconds == trained.seconds
-    assert not pipeline.run_of(settings, "phase1").folder.exists()
-    features = pipeline.features(changed, "cpu")
+    assert not stages.run_of(settings, "phase1").folder.exists()
+    features = stages.features(changed, "cpu")
     assert phase2.score(trained.loop.model.classifier, features) == result.scores
 
 
 def test_a_network_with_a_head_after_it(settings):
-    result = rivals.run(settings, "kcl", "network", "cpu")
-    changed = rivals.with_network(settings, "kcl")
-    assert result.seconds > pipeline.phase1(changed, "cpu").seconds
+    result = networks.run(settings, "kcl", "network", "cpu")
+    changed = networks.with_network(settings, "kcl")
+    assert result.seconds > stages.phase1(changed, "cpu").seconds
     assert result.scores.acsa > 0.15  # chance is 0.1, and these are nine epochs
 
 
 def test_levels_differ(settings):
     of_head, of_network = (
-        rivals.run(settings, "ce_drw", level, "cpu") for level in ("feature", "network")
+        networks.run(settings, "ce_drw", level, "cpu") for level in ("feature", "network")
     )
     assert of_head.scores != of_network.scores
 
@@ -71,13 +73,13 @@ def test_levels_differ(settings):
 def test_the_settings_of_every_network(outputs):
     base = experiment("paper", data={"dataset": "cifar100"})
     for name in NETWORKS:
-        made = rivals.with_network(base, name).phase1
+        made = networks.with_network(base, name).phase1
         assert made.epochs == 200
         assert made.reweighting == ("drw" if "drw" in name else "cb" if "cb" in name else "none")
-    bcl = rivals.with_network(base, "bcl").phase1
+    bcl = networks.with_network(base, "bcl").phase1
     assert (bcl.lambda_ce, bcl.lambda_sc, bcl.views) == (2.0, 0.6, 3)
     big = experiment("paper", data={"dataset": "imagenet_lt"})
-    lade, bcl = (rivals.with_network(big, name).phase1 for name in ("lade", "bcl"))
+    lade, bcl = (networks.with_network(big, name).phase1 for name in ("lade", "bcl"))
     assert (lade.lade_lambda, lade.lade_alpha) == (0.5, 0.05)
     assert (bcl.lambda_ce, bcl.lambda_sc) == (1.0, 0.35)
     assert {head for _, head in NETWORKS.values()} - {None} <= set(HEADS)
@@ -93,12 +95,12 @@ def test_the_settings_of_every_network(outputs):
 )
 def test_errors_come_before_any_training(arguments, message, settings, outputs):
     with pytest.raises(ConfigError, match=message):
-        rivals.run(settings, *arguments)
+        networks.run(settings, *arguments)
     assert not outputs.exists()
 
 
 def test_the_global_generator_is_left_alone(settings):
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
-    rivals.run(settings, "crt", device="cpu")
+    networks.run(settings, "crt", device="cpu")
     assert torch.equal(before, torch.random.get_rng_state())

@@ -12,10 +12,10 @@ from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import estimator_checks_generator as sklearns
 
-from facog_lab import adversarial
-from facog_lab import sampler as module
-from facog_lab.loop import OutOfMemoryError, TrainingError
-from facog_lab.sampler import FeatureOversampler
+from facog_lab.rivals import cgan
+from facog_lab.rivals import sklearn_api as module
+from facog_lab.rivals.sklearn_api import FeatureOversampler
+from facog_lab.runs.memory import OutOfMemoryError, TrainingError
 
 
 def named(generator):
@@ -257,7 +257,7 @@ def test_times_in_an_array_are_refused():
 
 def test_errors_speak_of_what_the_sampler_has(monkeypatch):
     x, y = unequal()
-    monkeypatch.setattr(adversarial, "LR", 1e30)
+    monkeypatch.setattr(cgan, "LR", 1e30)
     with pytest.raises(TrainingError) as caught:
         sampler("gamo", steps=9).fit_resample(x, y)
     said = str(caught.value)

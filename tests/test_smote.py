@@ -8,17 +8,17 @@ from imblearn.over_sampling import SMOTE as THEIR_SMOTE
 from imblearn.over_sampling import BorderlineSMOTE
 from scipy.stats import ks_2samp
 
-from facog_lab import draws
-from facog_lab.controls import Controls
 from facog_lab.dictionary import FeatureDictionary
-from facog_lab.smote import DOS, SMOTE, in_class_neighbours, in_danger
+from facog_lab.rivals.smote import DOS, SMOTE, in_class_neighbours, in_danger
+from facog_lab.rng import rng_for
+from facog_lab.settings import Controls
 
 COUNTS = (120, 60, 30, 12, 7)
 
 
 def mixed(oversampler, label, count):
     labels = torch.full((count,), label)
-    return oversampler.generate(labels, Controls(), draws.generator("cpu", "smote", label))
+    return oversampler.generate(labels, Controls(), rng_for("cpu", "smote", label))
 
 
 def test_neighbours_against_a_double_loop():

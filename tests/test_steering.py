@@ -4,10 +4,10 @@ import shutil
 import pytest
 import torch
 
-from facog_lab import pipeline, presets, steering, store
 from facog_lab.config import ConfigError, digest
-from facog_lab.controls import Controls
-from facog_lab.steering import Change, Steered
+from facog_lab.runs import presets, replay, stages, store
+from facog_lab.runs.replay import Change, Steered
+from facog_lab.settings import Controls
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,8 +47,8 @@ class TestReplay:
     def test_a_steered_run_comes_out_the_same_to_the_last_byte(self, capsys):
         run = steer(Steered(settings()))
         assert run.folder.parent.name == "steered"
-        assert same(steering.repeat(run.folder), run.loop)
-        assert steering.main([str(run.folder)]) == 0
+        assert same(replay.repeat(run.folder), run.loop)
+        assert replay.main([str(run.folder)]) == 0
         assert "the same bytes" in capsys.readouterr().out
 
     def test_a_run_that_came_out_otherwise_is_an_error(self, capsys):
@@ -58,8 +58,8 @@ class TestReplay:
         run._saved = (0, 0.0)
         run.save()
         with pytest.raises(store.StoreError, match=r"differ.*: classifier\.0\.weight\. .*threads"):
-            steering.repeat(run.folder)
-        assert steering.main([str(run.folder)]) == 1
+            replay.repeat(run.folder)
+        assert replay.main([str(run.folder)]) == 1
 
     @pytest.mark.parametrize(
         ("name", "said"),
@@ -79,13 +79,13 @@ class TestReplay:
             metrics[name] = 0.999
         path.write_bytes(store._json(manifest | {"digest": digest(manifest)}))
         with pytest.raises(store.StoreError, match=said) as caught:
-            steering.repeat(run.folder)
+            replay.repeat(run.folder)
         assert "the metrics" in str(caught.value)
         assert "classifier" not in str(caught.value)
-        assert steering.main([str(run.folder)]) == 1
+        assert replay.main([str(run.folder)]) == 1
         assert "the same bytes" not in capsys.readouterr().out
         path.write_bytes(honest)
-        assert steering.main([str(run.folder)]) == 0
+        assert replay.main([str(run.folder)]) == 0
 
     def test_a_history_that_came_out_otherwise_names_column_and_row(self):
         run = steer(Steered(settings(seed=5)))
@@ -94,23 +94,23 @@ class TestReplay:
         run._saved = (0, 0.0)
         run.save()
         with pytest.raises(store.StoreError, match=r"row 7 of steps\.loss_cls") as caught:
-            steering.repeat(run.folder)
+            replay.repeat(run.folder)
         assert "row 2 of epochs.gm" in str(caught.value)
 
     def test_a_part_of_a_run(self):
         run = steer(Steered(settings()), until=7)
         run.save()
         assert not json.loads((run.folder / "manifest.json").read_text())["complete"]
-        assert steering.repeat(run.folder).step == 7
+        assert replay.repeat(run.folder).step == 7
 
     def test_what_is_no_steered_run(self, tmp_path, capsys):
         with pytest.raises(store.StoreError, match=r"no manifest\.json: name a folder"):
-            steering.repeat(tmp_path)
-        plain = pipeline.phase2(settings())
+            replay.repeat(tmp_path)
+        plain = stages.phase2(settings())
         plain.finish()
         with pytest.raises(store.StoreError, match="is no steered run"):
-            steering.repeat(plain.run.folder)
-        assert steering.main([]) == 2
+            replay.repeat(plain.run.folder)
+        assert replay.main([]) == 2
         assert "usage" in capsys.readouterr().out
 
     def test_a_damaged_history_is_noticed(self):
@@ -119,7 +119,7 @@ class TestReplay:
         (history,) = run.folder.glob("history-*.json")
         history.write_text(history.read_text().replace("0.0", "0.5", 1))
         with pytest.raises(store.StoreError, match=f"{history.name} is damaged"):
-            steering.repeat(run.folder)
+            replay.repeat(run.folder)
         shutil.rmtree(run.folder)
 
 
@@ -142,10 +142,10 @@ class TestWhereItIsKept:
         assert table["loss_d"][5:7] == [None, None]  # uniform weights have no discriminator
 
     def test_a_steered_run_never_takes_the_place_of_the_plain_one(self):
-        plain = pipeline.phase2(settings(seed=2))
+        plain = stages.phase2(settings(seed=2))
         plain.finish()
         steer(Steered(settings(seed=2)))
-        again = pipeline.phase2(settings(seed=2))
+        again = stages.phase2(settings(seed=2))
         assert again.complete
         assert same(again.loop, plain.loop)
 
@@ -153,7 +153,7 @@ class TestWhereItIsKept:
         run = Steered(settings(seed=3))
         assert list(run)[-1].step == run.loop.total_steps
         assert run.folder is None
-        made = pipeline.phase2(settings(seed=3))
+        made = stages.phase2(settings(seed=3))
         assert made.complete
         assert same(made.loop, run.loop)
 
@@ -175,20 +175,20 @@ class TestWhereItIsKept:
 
     def test_runs_that_are_saved_at_the_same_time_have_a_folder_each(self, monkeypatch):
         """Both look for a name before either has saved: the clock, and a look, tell nothing."""
-        monkeypatch.setattr(steering.time, "strftime", lambda form: "now")
+        monkeypatch.setattr(replay.time, "strftime", lambda form: "now")
         one, other = (steer(Steered(settings()), until=until) for until in (4, 6))
-        save = steering.resumable.save
+        save = replay.resumable.save
 
         def saves(*arguments):
-            monkeypatch.setattr(steering.resumable, "save", save)
+            monkeypatch.setattr(replay.resumable, "save", save)
             other.save()
             save(*arguments)
 
-        monkeypatch.setattr(steering.resumable, "save", saves)
+        monkeypatch.setattr(replay.resumable, "save", saves)
         one.save()
         assert {one.folder.name, other.folder.name} == {"now", "now-2"}
-        assert steering.repeat(one.folder).step == 4
-        assert steering.repeat(other.folder).step == 6
+        assert replay.repeat(one.folder).step == 4
+        assert replay.repeat(other.folder).step == 6
 
     def test_no_folder_is_left_where_nothing_could_be_saved(self, monkeypatch):
         run = steer(Steered(settings()), until=4)
@@ -196,8 +196,8 @@ class TestWhereItIsKept:
         def full(*_):
             raise store.StoreError("no room")
 
-        monkeypatch.setattr(steering.resumable, "save", full)
-        parent = pipeline.run_of(settings(), "phase2").folder.parents[1] / "steered"
+        monkeypatch.setattr(replay.resumable, "save", full)
+        parent = stages.run_of(settings(), "phase2").folder.parents[1] / "steered"
         before = set(parent.iterdir())
         with pytest.raises(store.StoreError, match="no room"):
             run.save()
@@ -205,7 +205,7 @@ class TestWhereItIsKept:
         assert run.folder is None
         monkeypatch.undo()
         run.save()
-        assert steering.repeat(run.folder).step == 4
+        assert replay.repeat(run.folder).step == 4
 
 
 class TestParts:
@@ -214,7 +214,7 @@ class TestParts:
         [("all", "dgc"), ("d_and_g", "dg"), ("d", "d"), ("g", "g"), ("classifier", "c")],
     )
     def test_a_step_changes_what_it_should_and_measures_everything(self, trains, moved):
-        loop = steering.start(settings())
+        loop = replay.start(settings())
         next(loop)
         parts = {
             "d": loop.oversampler.discriminator,
@@ -237,7 +237,7 @@ class TestFork:
     def test_a_branch_without_a_change_is_the_run_itself(self):
         run = Steered(settings())
         list(run)
-        loops = steering.fork(
+        loops = replay.fork(
             settings(), run.loop.history["steps"], 5, {"same": {}, "less": {"lambda_adv": 0}}
         )
         assert same(loops["same"], run.loop)
@@ -249,7 +249,7 @@ class TestFork:
 
     def test_it_goes_on_from_a_steered_step(self):
         run = steer(Steered(settings()))
-        (branch,) = steering.fork(settings(), run.loop.history["steps"], 8, {"a": {}}, 2).values()
+        (branch,) = replay.fork(settings(), run.loop.history["steps"], 8, {"a": {}}, 2).values()
         assert branch.step == 10
         kept = {k: v[:8] for k, v in run.loop.history["steps"].items()}
         assert {k: v[:8] for k, v in branch.history["steps"].items()} == kept
@@ -259,21 +259,21 @@ class TestFork:
     def test_a_step_that_was_not_taken(self, at):
         run = steer(Steered(settings()), until=6)
         with pytest.raises(ConfigError, match=rf"at = {at}: 6 steps .* 1 to 6"):
-            steering.fork(settings(), run.loop.history["steps"], at, {"a": {}})
+            replay.fork(settings(), run.loop.history["steps"], at, {"a": {}})
 
     @pytest.mark.parametrize("length", [-5, -1, 0])
     def test_a_branch_that_takes_no_step(self, length):
         run = steer(Steered(settings()), until=6)
         left = run.loop.total_steps - 4
         with pytest.raises(ConfigError, match=rf"length = {length}: .* 1 to {left}.* or None"):
-            steering.fork(settings(), run.loop.history["steps"], 4, {"a": {}}, length)
+            replay.fork(settings(), run.loop.history["steps"], 4, {"a": {}}, length)
 
     def test_a_branch_ends_where_phase_2_does(self):
         run = steer(Steered(settings()), until=6)
         at = run.loop.total_steps - 3
         list(run)
         for length in (3, 100, None):
-            (branch,) = steering.fork(
+            (branch,) = replay.fork(
                 settings(), run.loop.history["steps"], at, {"a": {}}, length
             ).values()
             assert branch.step == run.loop.total_steps
@@ -281,10 +281,10 @@ class TestFork:
     def test_a_control_that_is_none(self):
         run = steer(Steered(settings()), until=2)
         with pytest.raises(ConfigError, match="Did you mean 'lambda_adv'"):
-            steering.fork(settings(), run.loop.history["steps"], 1, {"a": {"lamda_adv": 0}})
+            replay.fork(settings(), run.loop.history["steps"], 1, {"a": {"lamda_adv": 0}})
         with pytest.raises(ConfigError, match="n_s = 40"):
-            steering.fork(settings(), run.loop.history["steps"], 1, {"a": {"n_s": 40}})
+            replay.fork(settings(), run.loop.history["steps"], 1, {"a": {"n_s": 40}})
 
 
 def test_no_change_in_an_empty_history():
-    assert steering.changes({}, Controls()) == []
+    assert replay.changes({}, Controls()) == []

@@ -6,8 +6,8 @@ import pytest
 import torch
 from pydantic import Field
 
-from facog_lab import packing, store
 from facog_lab.config import Config
+from facog_lab.runs import checkpoint, store
 
 
 class Settings(Config):
@@ -144,9 +144,9 @@ def test_optimisers_go_on_exactly(kind):
     module, optimizer = made()
     for seed in range(3):
         step(module, optimizer, seed)
-    packed = {k: v.clone() for k, v in packing.pack(m=module, o=optimizer).items()}
+    packed = {k: v.clone() for k, v in checkpoint.pack(m=module, o=optimizer).items()}
     step(module, optimizer, 3)
     again, again_optimizer = made()
-    packing.unpack(packed, m=again, o=again_optimizer)
+    checkpoint.unpack(packed, m=again, o=again_optimizer)
     step(again, again_optimizer, 3)
     assert torch.equal(again.weight, module.weight)

@@ -18,9 +18,9 @@ import yaml
 from conftest import ROOT
 from tiny import notebook
 
-from facog_lab import clusters, execution, paper_tables, report, sweep
 from facog_lab.config import ConfigError
-from facog_lab.points import points
+from facog_lab.study import clusters, report, run_grid, run_notebook, sweep
+from facog_lab.study.sweep_points import points
 
 HERE = sweep.Where(workers=2)
 SCORES = "from facog_lab import report\nreport.scores(acsa=n / 10, gm=float('nan'))"
@@ -131,7 +131,7 @@ class TestProcesses:
         (point,) = points(book, {"n": [1]})
         made = []
         threads = [
-            threading.Thread(target=lambda: made.append(execution.run(point))) for _ in range(2)
+            threading.Thread(target=lambda: made.append(run_notebook.run(point))) for _ in range(2)
         ]
         for thread in threads:
             thread.start()
@@ -163,7 +163,7 @@ class TestProcesses:
     def test_what_a_point_left_behind_is_ended_with_it(self, folder, tmp_path):
         book = notebook(tmp_path / "book.ipynb", NEVER_ENDS.replace("while n == 2", "while n > 9"))
         (point,) = points(book, {"n": [2]})
-        assert execution.run(point)["error"] == ""
+        assert run_notebook.run(point)["error"] == ""
         before = [path.read_text() for path in folder.glob("heart-*")]
         time.sleep(1)
         assert [path.read_text() for path in folder.glob("heart-*")] == before
@@ -172,16 +172,16 @@ class TestProcesses:
         book = notebook(tmp_path / "book.ipynb", KEEPS_COUNT, SCORES)
         (point,) = points(book, {"n": [1]})
         with point.alone():
-            row = execution.run(point, timeout=0.5)
+            row = run_notebook.run(point, timeout=0.5)
         assert row["error"] == "timed out: it is being run elsewhere, and 0.5 s were over."
         assert point.row() is None
-        assert execution.run(point, timeout=60)["error"] == ""
+        assert run_notebook.run(point, timeout=60)["error"] == ""
         assert ran(folder, 1) == 1
 
     def test_a_point_that_is_done_in_time_is_no_failure(self, folder, tmp_path):
         book = notebook(tmp_path / "book.ipynb", SCORES)
         (point,) = points(book, {"n": [1]})
-        row = execution.run(point, timeout=100)
+        row = run_notebook.run(point, timeout=100)
         assert (row["error"], row["scores"]["acsa"]) == ("", 0.1)
 
     def test_folders_in_braces(self, folder, tmp_path, monkeypatch):
@@ -189,10 +189,10 @@ class TestProcesses:
         where = tmp_path / "{n} {pm} {}" / "{n.__class__}"
         where.mkdir(parents=True)
         monkeypatch.setenv("FACOG_OUTPUTS", str(where / "outputs"))
-        monkeypatch.setattr(execution.tempfile, "tempdir", str(where))
+        monkeypatch.setattr(run_notebook.tempfile, "tempdir", str(where))
         book = notebook(where / "{n}.ipynb", SCORES)
         (point,) = points(book, {"n": [1]})
-        row = execution.run(point)
+        row = run_notebook.run(point)
         assert (row["error"], row["scores"]["acsa"]) == ("", 0.1)
         assert Path(row["executed"]).is_file()
 
@@ -207,7 +207,7 @@ class TestProcesses:
         assert row["scores"]["acsa"] == 0.4
 
     def test_cells_of_the_papers_tables_a_task_for_each_file(self, monkeypatch, capfd):
-        monkeypatch.setattr(paper_tables, "main", said_seed)
+        monkeypatch.setattr(run_grid, "main", said_seed)
         command = [sweep.TABLES, "--table", "1", "--datasets", "digits", "--seeds", "0", "1"]
         options = '{"n_workers": 0, "processes": false, "dashboard_address": null}'
         command += ["--cluster", "distributed.LocalCluster", "--cluster-options", options]
@@ -325,14 +325,14 @@ def test_what_is_shown_is_in_the_grid():
 
 
 def test_parts_of_a_command_have_a_file_each():
-    assert paper_tables.parts(["--table", "2", "--seeds", "3", "4", "--publish"])[:2] == [
+    assert run_grid.parts(["--table", "2", "--seeds", "3", "4", "--publish"])[:2] == [
         ["--table", "2", "--datasets", "cifar10", "--ratios", ratio, "--seeds", "3",
          "--preset", "auto", "--device", "auto", "--publish"]
         for ratio in ("100.0", "50.0")
     ]  # fmt: skip
-    assert len(paper_tables.parts(["--table", "2", "--seeds", "3", "4"])) == 2 * 2 * 3
+    assert len(run_grid.parts(["--table", "2", "--seeds", "3", "4"])) == 2 * 2 * 3
     kept = ["--table", "fig5", "--dictionary", "cifar100_lt_100_seed0", "--methods", "facog"]
-    assert paper_tables.parts([*kept, "--seeds", "0", "5"]) == [
+    assert run_grid.parts([*kept, "--seeds", "0", "5"]) == [
         ["--table", "fig5", "--seeds", seed, "--preset", "auto", "--device", "auto",
          "--methods", "facog", "--dictionary", "cifar100_lt_100_seed0"]
         for seed in ("0", "5")

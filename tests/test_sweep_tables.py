@@ -6,9 +6,10 @@ import statistics
 
 import pytest
 
-from facog_lab import sweep_figures, sweep_tables
-from facog_lab.points import points
-from facog_lab.sweep_tables import PERCENT, cells
+from facog_lab.plots import sweep_charts
+from facog_lab.study import sweep_tables
+from facog_lab.study.sweep_points import points
+from facog_lab.study.sweep_tables import PERCENT, cells
 
 from tiny import notebook  # isort: skip
 
@@ -55,7 +56,7 @@ def test_what_is_no_share_is_not_in_percent():
 def test_the_heat_map_says_mean_deviation_and_n(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = [one | {"executed": str(tmp_path / f"a b/{k}.ipynb")} for k, one in enumerate(ROWS)]
-    figure = sweep_figures.heat_map(rows, "lr", "n_s", "acsa", "Digits")
+    figure = sweep_charts.heat_map(rows, "lr", "n_s", "acsa", "Digits")
     (heat,) = figure.data
     assert list(heat.x) == ["0.1", "0.2"]
     assert list(heat.y) == ["1", "5"]
@@ -75,7 +76,7 @@ def test_the_heat_map_says_mean_deviation_and_n(tmp_path, monkeypatch):
 
 def test_curves_have_deviations_and_the_grids_order():
     rows = [row(0.1 * n, n_s=n, seed=s) for n in (20, 3) for s in (0, 1)]
-    figure = sweep_figures.curves(rows, "n_s", "acsa", "Digits")
+    figure = sweep_charts.curves(rows, "n_s", "acsa", "Digits")
     (curve,) = figure.data
     assert list(curve.x) == ["20", "3"]
     assert list(figure.layout.xaxis.categoryarray) == ["20", "3"]
@@ -83,16 +84,16 @@ def test_curves_have_deviations_and_the_grids_order():
     assert [list(part) for part in curve.customdata] == [["200 ± 0", 2], ["30 ± 0", 2]]
     assert "mean ± standard deviation, over seed, N = 4" not in figure.layout.title.subtitle.text
     assert figure.layout.title.subtitle.text == "mean ± standard deviation, over seed, N = 2"
-    two = sweep_figures.curves(ROWS, "lr", "acsa", "Digits", by="n_s")
+    two = sweep_charts.curves(ROWS, "lr", "acsa", "Digits", by="n_s")
     assert [curve.name for curve in two.data] == ["n_s = 1", "n_s = 5"]
     assert list(two.data[1].x) == ["0.1"]  # what has no score is no point
 
 
 def test_a_sweep_without_a_score_is_drawn_empty():
     failed = [ROWS[4], ROWS[6]]
-    figure = sweep_figures.heat_map(failed, "lr", "n_s", "acsa", "Digits")
+    figure = sweep_charts.heat_map(failed, "lr", "n_s", "acsa", "Digits")
     assert [list(line) for line in figure.data[0].z] == [[None], [None]]
-    sweep_figures.curves(failed, "lr", "acsa", "Digits", by="n_s")
+    sweep_charts.curves(failed, "lr", "acsa", "Digits", by="n_s")
 
 
 def test_values_errors_and_links_are_text(tmp_path, outputs, monkeypatch):
@@ -111,12 +112,12 @@ def test_values_errors_and_links_are_text(tmp_path, outputs, monkeypatch):
     assert "<script" not in shown
     assert shown.count(html.escape(EVIL)) >= 5
     assert 'href="%22%3Cscript' in shown
-    figure = sweep_figures.heat_map(rows, "name", "other", EVIL, EVIL)
+    figure = sweep_charts.heat_map(rows, "name", "other", EVIL, EVIL)
     texts = [a.text for a in figure.layout.annotations] + [
         *figure.data[0].x, *figure.data[0].y, figure.layout.title.text,
         figure.data[0].colorbar.title.text, figure.data[0].hovertemplate,
     ]  # fmt: skip
-    texts += [c.name for c in sweep_figures.curves(rows, "other", "acsa", "t", by="name").data]
+    texts += [c.name for c in sweep_charts.curves(rows, "other", "acsa", "t", by="name").data]
     assert not [text for text in texts if "<script" in text]
 
 

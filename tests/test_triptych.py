@@ -7,7 +7,7 @@ import torch
 from facog_lab import losses
 from facog_lab.phase1 import Phase1, Phase1Config
 from facog_lab.phase2 import Phase2, Phase2Config
-from facog_lab.triptych import FORMULAS, phase1_terms, phase2_terms, source_line
+from facog_lab.plots.loss_terms import FORMULAS, phase1_terms, phase2_terms, source_line
 
 
 def phase2(**changes):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from facog_lab.worker import Worker
+from facog_lab.ui.worker import Worker
 
 
 class Steps:

@@ -3,9 +3,10 @@
 import nbformat
 import torch
 
-from facog_lab import draws, models
-from facog_lab.datasets import LongTailed
+from facog_lab import models
+from facog_lab.dataset import LongTailed
 from facog_lab.dictionary import FeatureDictionary
+from facog_lab.rng import seeded
 
 # Of a phase 1 on `long_tailed`, in under a second.
 PHASE1 = {
@@ -71,7 +72,7 @@ def model(of, projection=4):
     """Untrained heads that fit a dictionary."""
     backbone = torch.nn.Identity()
     backbone.feature_dim = of.feature_dim
-    with draws.seeded("tiny"):
+    with seeded("tiny"):
         return models.Phase1Model(backbone, of.num_classes, projection)
 
 

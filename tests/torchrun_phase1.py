@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 
-from facog_lab import launch, processes, resumable
 from facog_lab.phase1 import Phase1
+from facog_lab.runs import distributed, launch, training
 
 take = Phase1.__next__
 
@@ -16,12 +16,12 @@ take = Phase1.__next__
 def mortal(loop):
     name, _, step = os.environ.get("DIE", "").partition(":")
     first = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
-    if name == str(processes.rank()) and loop.step == int(step) and first:
+    if name == str(distributed.rank()) and loop.step == int(step) and first:
         print("dies now", file=sys.stderr, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     return take(loop)
 
 
 Phase1.__next__ = mortal
-resumable.SECONDS_BETWEEN_SAVES = 0.0
+training.SECONDS_BETWEEN_SAVES = 0.0
 launch.main()

@@ -295,7 +295,7 @@ def test_a_cell_that_runs_again_leaves_one_trainer(panel):
 
 
 def test_a_closed_tab_ends_the_thread_and_loses_nothing(panel):
-    """As `facog_lab.page` says: 15 seconds of silence, 5 of grace, and the thread ends."""
+    """As `facog_lab.ui.heartbeat` says: 15 seconds of silence, 5 of grace, and the thread ends."""
     panel.slider("n_s").press("ArrowLeft")
     panel.wait(lambda: panel.ask_kernel(f"{STEPS}['n_s'][-1]") == 4, "the use of n_s", 5)
     assert panel.save() < MOST_BYTES

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 
-from facog_lab import pipeline, presets, resumable, rivals, store
+from facog_lab.rivals import networks
+from facog_lab.runs import presets, stages, store, training
 
 # The server has imported all that a child needs, so that a child is there in milliseconds.
 CHILDREN = multiprocessing.get_context("forkserver")
-CHILDREN.set_forkserver_preload(["facog_lab.rivals", "sklearn.datasets"])
+CHILDREN.set_forkserver_preload(["facog_lab.rivals.networks", "sklearn.datasets"])
 HEAD_EPOCHS = 20
 STEPS = ("open", "replace", "unlink")  # of pathlib.Path, by which a save is made
 
@@ -29,20 +30,20 @@ def settings():
 def run_of(stage):
     """The folder of a stage."""
     if stage != "head":
-        return pipeline.run_of(settings(), stage)
-    upstream = pipeline.run_of(settings(), "dictionary").key
-    config = rivals.head_config("crt", epochs=HEAD_EPOCHS, seed=3)
+        return stages.run_of(settings(), stage)
+    upstream = stages.run_of(settings(), "dictionary").key
+    config = networks.head_config("crt", epochs=HEAD_EPOCHS, seed=3)
     return store.Run("digits", "head", config, upstream)
 
 
 def ask(stage):
     """Asks for a stage as a notebook would."""
     if stage in ("phase1", "phase2"):
-        getattr(pipeline, stage)(settings(), "cpu").finish()
+        getattr(stages, stage)(settings(), "cpu").finish()
     elif stage == "dictionary":
-        pipeline.features(settings(), "cpu")
+        stages.features(settings(), "cpu")
     else:
-        rivals.head_on(pipeline.source(settings(), "cpu"), "crt", HEAD_EPOCHS, 3, "cpu")
+        networks.head_on(stages.source(settings(), "cpu"), "crt", HEAD_EPOCHS, 3, "cpu")
 
 
 def child(stage, outputs, began, die_at):
@@ -51,7 +52,7 @@ def child(stage, outputs, began, die_at):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["FACOG_OUTPUTS"] = str(outputs)
     torch.set_num_threads(1)
-    resumable.SECONDS_BETWEEN_SAVES = 0.0
+    training.SECONDS_BETWEEN_SAVES = 0.0
     count = count_steps(outputs, die_at)
     began.send("")
     ask(stage)

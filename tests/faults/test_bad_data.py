@@ -10,12 +10,15 @@ import tiny
 import torch
 from PIL import Image
 
-from facog_lab import files, images, listing, parameters, phase2, pipeline, presets, sources, store
+from facog_lab import phase2
 from facog_lab.config import ConfigError
-from facog_lab.datasets import DataConfig, load
+from facog_lab.data import builtin, decode, files, listing
+from facog_lab.data.files import DataError
+from facog_lab.dataset import DataConfig, load
 from facog_lab.dictionary import FeatureDictionary
-from facog_lab.files import DataError
 from facog_lab.phase2 import Phase2Config
+from facog_lab.runs import presets, stages, store
+from facog_lab.ui import parameters
 
 
 def picture(number, mode="RGB", size=(12, 12)):
@@ -126,7 +129,7 @@ def test_a_broken_image(kind, half, fails):
 
 
 def test_a_huge_image(fails, monkeypatch):
-    monkeypatch.setattr(images, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(decode, "MAX_PIXELS", 1000)
     content = tree(**{"train/dog/2.png": encoded(1, size=(50, 50))})
     fails(content, r"train/dog/2.png: cannot be decoded \(50 × 50 pixels, above 1,000\)")
 
@@ -198,7 +201,7 @@ def test_a_class_of_one_or_two_images_runs_to_its_end_and_repetition_is_said(
         phase1={"epochs": 2, "warmup_epochs": 0, "batch_size": 8},
         phase2={"epochs": 2, "n_s": 5},
     )
-    training = pipeline.phase2(settings, "cpu")
+    training = stages.phase2(settings, "cpu")
     training.finish()
     said = f"n_s = 5, and class 'emu' has {count} feature(s): where a class has fewer than n_s"
     assert said in capsys.readouterr().out
@@ -277,7 +280,7 @@ def test_idx_files_of_the_mnist_family(tmp_path):
     broken = tmp_path / "train-images-idx3-ubyte"
     broken.write_bytes(b"\x00\x00\x08\x03\xff\xff\xff\xff\xff\xff\xff\xff")
     with pytest.raises(DataError, match="damaged"):
-        sources.read_idx(broken)
+        builtin.read_idx(broken)
 
 
 # Features
@@ -331,7 +334,7 @@ def test_n_s_above_the_class_draws_with_replacement_and_below_it_without():
 
 
 def test_arrays():
-    sampler = pytest.importorskip("facog_lab.sampler")
+    sampler = pytest.importorskip("facog_lab.rivals.sklearn_api")
     make = sampler.FeatureOversampler("smote", random_state=0)
     good = np.random.default_rng(0).normal(size=(12, 2)), np.array([0] * 9 + [1] * 3)
     for values, labels, message in (
@@ -352,7 +355,7 @@ def test_every_way_in_is_named_by_the_notebooks_parameter(tmp_path, outputs):
     content = tree(**{"train/dog/2.png": b""})
     path = as_folder(content, tmp_path / "pets")
     settings = parameters.from_values({"dataset": f"folder:{path}", "image_size": 12}, "phase2")
-    for ask in (pipeline.phase1, pipeline.phase2, pipeline.features, pipeline.compare):
+    for ask in (stages.phase1, stages.phase2, stages.features, stages.compare):
         with pytest.raises(DataError, match=re.escape("train/dog/2.png: cannot be decoded")):
             ask(settings, "cpu")
     assert not outputs.exists()
@@ -362,6 +365,6 @@ def test_the_limits_are_what_the_table_says():
     assert (listing.MAX_FILES, files.MAX_FILE_BYTES) == (3_000_000, 2**26)
     assert (files.MAX_COMPRESSION, files.MAX_OWN_BYTES) == (200, 2**30)
     assert (listing.MAX_FOLDERS, listing.MAX_DEPTH, listing.MAX_WAYS) == (300_000, 64, 16)
-    assert (files.MAX_DIRECTORY_BYTES, images.MAX_PIXELS) == (24 * 2**20, 50_000_000)
+    assert (files.MAX_DIRECTORY_BYTES, decode.MAX_PIXELS) == (24 * 2**20, 50_000_000)
     assert phase2.Phase2Config is Phase2Config
     assert issubclass(store.DamagedError, store.StoreError)

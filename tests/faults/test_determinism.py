@@ -13,19 +13,22 @@ import torch
 from conftest import ROOT
 from test_bad_data import as_folder, asked, tree
 
-from facog_lab import contents, images, phase1, store
-from facog_lab.datasets import load
+from facog_lab import phase1
+from facog_lab.data import contents, decode
+from facog_lab.dataset import load
 from facog_lab.phase1 import Phase1Config
+from facog_lab.runs import store
 
 MAKE = """
 import torch
 torch.set_num_threads(1)
-from facog_lab import pipeline, presets, rivals
+from facog_lab.rivals import networks
+from facog_lab.runs import presets, stages
 settings = presets.experiment(
     phase1={"epochs": 4, "warmup_epochs": 1}, dictionary={"views": 1}, phase2={"epochs": 10}, seed=9
 )
-pipeline.phase2(settings, "cpu").finish()
-rivals.run(settings, "crt", "feature", "cpu")
+stages.phase2(settings, "cpu").finish()
+networks.run(settings, "crt", "feature", "cpu")
 """
 
 
@@ -64,7 +67,7 @@ def test_two_processes_make_the_same_bytes(tmp_path):
 def test_views_and_batches_do_not_depend_on_how_many_threads_decode(workers, tmp_path, monkeypatch):
     """0 workers would be none beside the one that trains: `map` without a pool."""
     path = as_folder(tree(), tmp_path / "pets")
-    monkeypatch.setattr(images, "DECODE_AT_MOST", 0)  # so that images stay in their files
+    monkeypatch.setattr(decode, "DECODE_AT_MOST", 0)  # so that images stay in their files
     config = Phase1Config(
         architecture="small", feature_dim=0, projection_dim=8, views=2, augmentation="crop",
         epochs=2, batch_size=4, warmup_epochs=0,
@@ -77,7 +80,7 @@ def test_views_and_batches_do_not_depend_on_how_many_threads_decode(workers, tmp
         return views, loop.state(), loop.history
 
     with monkeypatch.context() as patch:
-        patch.setattr(images, "parallel", map)
+        patch.setattr(decode, "parallel", map)
         alone = taken()
     with ThreadPoolExecutor(workers) as pool:
         monkeypatch.setattr(contents, "_pool", lambda: pool)
@@ -90,7 +93,7 @@ def test_views_and_batches_do_not_depend_on_how_many_threads_decode(workers, tmp
 def test_views_and_batches_do_not_depend_on_how_many_processes_decode(tmp_path, monkeypatch):
     """0 are threads of the process that trains. Cut off and resumed, they begin where it does."""
     path = as_folder(tree(), tmp_path / "pets")
-    monkeypatch.setattr(images, "DECODE_AT_MOST", 0)
+    monkeypatch.setattr(decode, "DECODE_AT_MOST", 0)
     config = Phase1Config(
         architecture="small", feature_dim=0, projection_dim=8, views=2, augmentation="crop",
         epochs=3, batch_size=4, warmup_epochs=0,
@@ -117,7 +120,7 @@ def test_views_and_batches_do_not_depend_on_how_many_processes_decode(tmp_path, 
 
 def test_a_file_that_is_damaged_is_named_by_the_process_that_decodes(tmp_path, monkeypatch):
     path = as_folder(tree(), tmp_path / "pets")
-    monkeypatch.setattr(images, "DECODE_AT_MOST", 0)
+    monkeypatch.setattr(decode, "DECODE_AT_MOST", 0)
     monkeypatch.setenv("FACOG_WORKERS", "1")
     made = phase1.Phase1(
         Phase1Config(
@@ -128,7 +131,7 @@ def test_a_file_that_is_damaged_is_named_by_the_process_that_decodes(tmp_path, m
         "cpu",
     )  # fmt: skip
     (path / made.images.names[3]).write_bytes(b"no image")
-    with pytest.raises(images.DataError, match=re.escape(made.images.names[3])):
+    with pytest.raises(decode.DataError, match=re.escape(made.images.names[3])):
         list(made)
 
 

@@ -16,10 +16,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facog_lab import disk, manifests, mapped, pipeline, presets, resumable, rivals, steering, store
+from facog_lab import atomic
 from facog_lab.config import ConfigError
 from facog_lab.dictionary import DictionaryConfig
 from facog_lab.phase2 import Phase2, Phase2Config
+from facog_lab.rivals import networks
+from facog_lab.runs import mmap, presets, replay, stages, store
+from facog_lab.runs.manifest import as_json
+from facog_lab.runs.training import Training
 
 
 @pytest.fixture
@@ -53,7 +57,7 @@ def forge(run, kind=None, content=None, change=lambda manifest: None):
         (run.folder / name).write_bytes(content)
         manifest["files"][name] = facts
     change(manifest)
-    path.write_bytes(manifests.as_json(manifest | {"digest": store.digest(manifest)}))
+    path.write_bytes(as_json(manifest | {"digest": store.digest(manifest)}))
 
 
 def disk_hash(content):
@@ -163,9 +167,9 @@ def test_what_is_read_is_what_the_library_reads(tmp_path_factory, data):
         expected = safetensors.torch.load(content)
     except Exception:
         with pytest.raises(store.DamagedError):
-            mapped.read(path)
+            mmap.read(path)
         return
-    found = mapped.read(path).tensors
+    found = mmap.read(path).tensors
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
@@ -252,7 +256,7 @@ def steered(tmp_path_factory):
     """A run that was steered, as its folder was kept."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACOG_OUTPUTS", str(tmp_path_factory.mktemp("steered")))
-        made = steering.Steered(experiment(), "cpu")
+        made = replay.Steered(experiment(), "cpu")
         made.loop.controls = made.loop.controls.replace(n_s=2)
         list(made)
         yield made.folder
@@ -285,9 +289,9 @@ def test_forged_columns_of_a_steered_run(kind, steered, monkeypatch):
 
         forge(Folder, "history", json.dumps(history).encode())
         with pytest.raises(store.StoreError, match=str(steered)) as error:
-            steering.repeat(steered, "cpu")
+            replay.repeat(steered, "cpu")
         assert "Traceback" not in str(error.value)
-        assert steering.main([str(steered)]) == 1
+        assert replay.main([str(steered)]) == 1
     finally:
         for name, content in before.items():
             name.write_bytes(content)
@@ -318,10 +322,10 @@ def test_forged_experiments_of_a_steered_run(kind, steered, monkeypatch):
     try:
         forge(Folder, change=lambda m: EXPERIMENTS[kind](m["record"]))
         if kind == "no device":  # which only an error would name
-            steering.repeat(steered, "cpu")
+            replay.repeat(steered, "cpu")
             return
         with pytest.raises(store.StoreError, match=f"{path}: its experiment is none"):
-            steering.repeat(steered, "cpu")
+            replay.repeat(steered, "cpu")
     finally:
         path.write_bytes(before)
 
@@ -337,7 +341,7 @@ def phase2_run():
 
 def training():
     loop, run = phase2_run()
-    return resumable.Training(loop, run, "Phase 2", {})
+    return Training(loop, run, "Phase 2", {})
 
 
 STATES = {
@@ -422,7 +426,7 @@ def test_a_thing_in_the_place_of_a_runs_config_is_said(thing, run):
 def test_a_file_in_the_place_of_a_folder_is_said_before_anything_is_trained(
     place, link, outputs, monkeypatch
 ):
-    run = pipeline.run_of(experiment(), "phase1")
+    run = stages.run_of(experiment(), "phase1")
     parts = {"": run.folder, "dictionary": run.folder.parent, "digits": run.folder.parents[1]}
     path = parts.get(place, outputs)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -431,10 +435,10 @@ def test_a_file_in_the_place_of_a_folder_is_said_before_anything_is_trained(
     def trains(*_):
         raise AssertionError("trained for nothing")
 
-    monkeypatch.setattr(pipeline.phase1_loop.Phase1, "__next__", trains)
+    monkeypatch.setattr(stages.phase1_loop.Phase1, "__next__", trains)
     kind = "a link that leads nowhere" if link else "a file"
     with pytest.raises(store.StoreError, match=f"{path} is {kind}, and a folder belongs there"):
-        pipeline.phase1(experiment(), "cpu").finish()
+        stages.phase1(experiment(), "cpu").finish()
 
 
 def test_a_save_does_not_follow_a_link_that_waits_for_it(run, tmp_path, monkeypatch):
@@ -463,7 +467,7 @@ def test_a_save_does_not_follow_a_link_that_waits_for_it(run, tmp_path, monkeypa
 
 
 def test_what_a_dead_process_left_is_no_hindrance(run):
-    name = f".manifest.json.{os.getpid()}-{disk.threading.get_ident()}.part"
+    name = f".manifest.json.{os.getpid()}-{atomic.threading.get_ident()}.part"
     (run.folder / name).write_text("half a manifest")
     run.save({"a": torch.zeros(3)}, {}, {"seconds": 1.0}, True)
     assert run.load().tensors["a"].tolist() == [0, 0, 0]
@@ -476,8 +480,8 @@ def test_what_a_dead_process_left_is_no_hindrance(run):
 @pytest.mark.parametrize("damage", ["state", "manifest", "header"])
 def test_a_damaged_dictionary_is_made_again_from_its_phase_1(damage, outputs, monkeypatch):
     settings = experiment()
-    before = pipeline.features(settings, "cpu").features.clone()  # its file is mapped no more
-    run = pipeline.run_of(settings, "dictionary")
+    before = stages.features(settings, "cpu").features.clone()  # its file is mapped no more
+    run = stages.run_of(settings, "dictionary")
     names = {path.name for path in run.folder.iterdir()}
     (state,) = run.folder.glob("state-*")
     if damage == "header":
@@ -489,9 +493,9 @@ def test_a_damaged_dictionary_is_made_again_from_its_phase_1(damage, outputs, mo
     def trains(*_):
         raise AssertionError("phase 1 was trained again")
 
-    monkeypatch.setattr(pipeline.phase1_loop.Phase1, "__next__", trains)
+    monkeypatch.setattr(stages.phase1_loop.Phase1, "__next__", trains)
     with pytest.warns(store.RunWarning, match=rf"{run.folder}/.*It is made again\."):
-        again = pipeline.features(settings, "cpu")
+        again = stages.features(settings, "cpu")
     assert torch.equal(again.features, before)
     assert {path.name for path in run.folder.iterdir()} == names
     assert run.load().complete
@@ -528,14 +532,14 @@ DICTIONARIES = {
 
 @pytest.mark.parametrize("kind", DICTIONARIES)
 def test_a_forged_dictionary_is_not_of_these_data(kind, outputs):
-    pipeline.features(experiment(), "cpu")
-    run = pipeline.run_of(experiment(), "dictionary")
+    stages.features(experiment(), "cpu")
+    run = stages.run_of(experiment(), "dictionary")
     saved = run.load()
     tensors = {name: tensor.clone() for name, tensor in saved.tensors.items()}
     DICTIONARIES[kind](tensors)
     run.save(tensors, {}, saved.record, True)
     with pytest.raises(store.StoreError, match=rf"{run.folder} holds no features of digits \("):
-        pipeline.features(experiment(), "cpu")
+        stages.features(experiment(), "cpu")
 
 
 HEADS = {
@@ -549,13 +553,13 @@ HEADS = {
 @pytest.mark.parametrize("kind", HEADS)
 def test_a_forged_head_is_none(kind, outputs):
     of = tiny.dictionary()
-    given = pipeline.Source("tiny", of, tiny.model(of), "key", "0" * 64, {})
-    rivals.head_on(given, "crt", 1, 0, "cpu")
-    run = store.Run("tiny", "head", rivals.head_config("crt", epochs=1, seed=0), "key")
+    given = stages.Source("tiny", of, tiny.model(of), "key", "0" * 64, {})
+    networks.head_on(given, "crt", 1, 0, "cpu")
+    run = store.Run("tiny", "head", networks.head_config("crt", epochs=1, seed=0), "key")
     saved = run.load()
     tensors = {name: tensor.clone() for name, tensor in saved.tensors.items()}
     change, record = HEADS[kind]
     change(tensors)
     run.save(tensors, saved.history, saved.record | record, True)
     with pytest.raises(store.StoreError, match=rf"{run.folder} holds no head 'crt'"):
-        rivals.head_on(given, "crt", 1, 0, "cpu")
+        networks.head_on(given, "crt", 1, 0, "cpu")

@@ -25,10 +25,13 @@ import tiny
 import torch
 from conftest import ROOT
 
-from facog_lab import explorers, figures, manifests, panels, presets, steering, store
-from facog_lab.datasets import DataConfig, load
+from facog_lab.data.files import DataError
+from facog_lab.dataset import DataConfig, load
 from facog_lab.dictionary import DictionaryConfig
-from facog_lab.files import DataError
+from facog_lab.plots import charts
+from facog_lab.runs import presets, replay, store
+from facog_lab.runs.manifest import as_json
+from facog_lab.ui import explorers, phase2_panel
 
 NAMES = (
     "<script>alert(1)</script>",
@@ -137,7 +140,7 @@ def test_a_manifest_cannot_name_files_elsewhere(name, outputs):
     path = run.folder / "manifest.json"
     manifest = store.read_manifest(path)
     manifest["files"][name] = {"bytes": 0, "sha256": "0" * 64}
-    path.write_bytes(manifests.as_json(manifest | {"digest": store.digest(manifest)}))
+    path.write_bytes(as_json(manifest | {"digest": store.digest(manifest)}))
     with pytest.raises(store.StoreError, match=r"names a file outside"):
         run.load()
 
@@ -376,7 +379,7 @@ def test_a_browser_would_run_the_names_as_they_are():
 
 def test_names_are_text_in_figures():
     data = hostile_data()
-    figure = figures.class_counts(data.class_counts, data.class_names)
+    figure = charts.class_counts(data.class_counts, data.class_names)
     assert all(harmless(text) for text in texts(figure.to_dict()))
 
 
@@ -400,13 +403,13 @@ def everything(widget):
 
 def test_names_are_text_in_the_panel(outputs, monkeypatch):
     of = hostile_dictionary()
-    loop = steering.Phase2(presets.experiment().phase2, of, tiny.model(of), "cpu")
-    monkeypatch.setattr(steering, "start", lambda settings, device: loop)
-    panel = panels.Phase2Panel(presets.experiment(), "cpu")
+    loop = replay.Phase2(presets.experiment().phase2, of, tiny.model(of), "cpu")
+    monkeypatch.setattr(replay, "start", lambda settings, device: loop)
+    panel = phase2_panel.Phase2Panel(presets.experiment(), "cpu")
     try:
         panel.step()
         panel.result()
-        panel.message.value = panels._marked(NAMES[0])
+        panel.message.value = phase2_panel._marked(NAMES[0])
         panel._reason = NAMES[1]
         panel._say(time.monotonic())
         states = [widget.get_state() for widget in everything(panel.box)]

@@ -14,22 +14,15 @@ import tiny
 import torch
 from test_bad_parameters import bounds
 
-from facog_lab import (
-    oversamplers,
-    phase1,
-    phase2,
-    pipeline,
-    presets,
-    rebalancing,
-    resumable,
-    rewind,
-    store,
-)
+from facog_lab import generator, phase1, phase2
 from facog_lab.config import ConfigError
-from facog_lab.controls import MIN_TAU, Controls, OversamplerName
-from facog_lab.loop import OutOfMemoryError, TrainingError, enough_memory
 from facog_lab.phase1 import Phase1, Phase1Config
 from facog_lab.phase2 import Phase2, Phase2Config
+from facog_lab.rivals import heads
+from facog_lab.runs import divergence, presets, stages, store
+from facog_lab.runs import training as kept_training
+from facog_lab.runs.memory import OutOfMemoryError, TrainingError, enough_memory
+from facog_lab.settings import MIN_TAU, Controls, OversamplerName
 
 
 def first_phase():
@@ -89,9 +82,9 @@ def poisoned(monkeypatch, owner, name, loop, at, change):
 
 # Where a loss is made, and what the error calls it, as a loss and as a gradient
 PHASE2 = {
-    "D": (oversamplers.losses, "discriminator_adversarial", "loss_d", "discriminator."),
-    "adv": (oversamplers.losses, "generator_adversarial", "loss_g, loss_adv", "generator."),
-    "asc": (oversamplers.losses, "augmented_supervised_contrastive", "loss_asc", "generator."),
+    "D": (generator.losses, "discriminator_adversarial", "loss_d", "discriminator."),
+    "adv": (generator.losses, "generator_adversarial", "loss_g, loss_adv", "generator."),
+    "asc": (generator.losses, "augmented_supervised_contrastive", "loss_asc", "generator."),
     "cls": (phase2.F, "cross_entropy", "loss_cls", "classifier."),
 }
 
@@ -151,7 +144,7 @@ def test_a_gradient_in_the_very_last_step_is_noticed_before_it_is_saved(outputs,
     expected = clone(loop)
     poisoned(monkeypatch, phase2.F, "cross_entropy", loop, loop.total_steps, Poison.apply)
     run = store.Run("tiny", "phase2", loop.config, "upstream")
-    training = resumable.Training(loop, run, "Phase 2", {})
+    training = kept_training.Training(loop, run, "Phase 2", {})
     with pytest.raises(TrainingError, match=r"gradient of classifier\.\d\.weight"):
         training.finish()
     assert run.load() is None
@@ -159,9 +152,9 @@ def test_a_gradient_in_the_very_last_step_is_noticed_before_it_is_saved(outputs,
 
 
 def test_nothing_is_saved_of_a_run_that_went_wrong_and_it_can_go_on(outputs, monkeypatch):
-    monkeypatch.setattr(resumable, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(kept_training, "SECONDS_BETWEEN_SAVES", 0.0)
     run = store.Run("tiny", "phase2", second_phase(4).config, "upstream")
-    training = resumable.Training(second_phase(4), run, "Phase 2", {})
+    training = kept_training.Training(second_phase(4), run, "Phase 2", {})
     with monkeypatch.context() as patch:
         poisoned(patch, phase2.F, "cross_entropy", training.loop, 12, poison("nan"))
         with pytest.raises(TrainingError):
@@ -198,7 +191,7 @@ def test_controls_that_were_changed_on_the_way_are_taken_again():
 
 
 def test_no_tensor_that_is_no_number_reaches_a_disk(outputs):
-    run = store.Run("tiny", "head", rebalancing.HeadConfig(), "upstream")
+    run = store.Run("tiny", "head", heads.HeadConfig(), "upstream")
     with pytest.raises(store.StoreError, match="not saved, w holds NaN or infinity"):
         run.save({"w": torch.tensor([1.0, math.inf])}, {}, {}, True)
     assert not run.folder.exists()
@@ -209,9 +202,9 @@ def test_no_tensor_that_is_no_number_reaches_a_disk(outputs):
 def test_what_it_costs_is_under_one_percent(outputs, monkeypatch):
     """CPU time of what a keeper does in 100 steps, as a share of the steps themselves."""
     settings = presets.experiment(phase1={"epochs": 1, "warmup_epochs": 0})
-    source = pipeline.source(settings, "cpu")
+    source = stages.source(settings, "cpu")
     second = Phase2(settings.phase2, source.features, source.model, "cpu")
-    first = pipeline.phase1(presets.experiment(), "cpu").loop
+    first = stages.phase1(presets.experiment(), "cpu").loop
     for loop, steps in ((second, 300), (first, 60)):
         for _ in range(5):
             next(loop)
@@ -225,7 +218,7 @@ def test_what_it_costs_is_under_one_percent(outputs, monkeypatch):
             loop.rewind.keep()
         keep = (time.process_time() - began) / 20
         # Phase 1 keeps at an epoch's start, so not more often than every 100 steps either.
-        share = keep / (rewind.STEPS_BETWEEN_COPIES * step)
+        share = keep / (divergence.STEPS_BETWEEN_COPIES * step)
         print(f"{loop.phase}: a step {1e3 * step:.2f} ms, a copy {1e3 * keep:.2f} ms, {share:.3%}")
         assert share < 0.01
 
@@ -266,7 +259,7 @@ def ends_or_says_why(make, name, value):
     except ConfigError:
         return
     assert not said or "became NaN or infinite, with " in said
-    assert not said or name not in rewind.RATES or f"{name} = {value:g}" in said
+    assert not said or name not in divergence.RATES or f"{name} = {value:g}" in said
 
 
 @pytest.mark.long
@@ -296,14 +289,14 @@ def test_phase_1_at_the_bounds_of_every_setting(objective):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", rebalancing.HEADS)
+@pytest.mark.parametrize("name", heads.HEADS)
 def test_heads_at_the_bounds_of_every_setting(name):
     of = tiny.dictionary()
-    for field, value in extremes(rebalancing.HeadConfig, COSTS):
-        config = rebalancing.head_config(name, **{"epochs": 2, "batch_size": 16, field: value})
+    for field, value in extremes(heads.HeadConfig, COSTS):
+        config = heads.head_config(name, **{"epochs": 2, "batch_size": 16, field: value})
         said = ""
         try:
-            made = rebalancing.train_head(config, of, tiny.model(of), "cpu")
+            made = heads.train_head(config, of, tiny.model(of), "cpu")
             assert all(t.isfinite().all() for t in made.classifier.state_dict().values())
         except TrainingError as error:
             said = str(error)
@@ -348,19 +341,19 @@ SMALL_AFTER_LARGE = """
 import resource, sys
 import torch
 import torchvision, torch._dynamo  # what runs import, before memory gets scarce
-from facog_lab import pipeline, presets
-from facog_lab.loop import OutOfMemoryError
-pipeline.data(presets.experiment().data)
+from facog_lab.runs import presets, stages
+from facog_lab.runs.memory import OutOfMemoryError
+stages.data(presets.experiment().data)
 with open("/proc/self/statm") as file:
     used = int(file.read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 300 * 2**20,) * 2)
 large = presets.experiment(phase1={"architecture": "resnet32", "width": 4, "batch_size": 4096})
 try:
-    pipeline.phase1(large, "cpu").finish()
+    stages.phase1(large, "cpu").finish()
 except OutOfMemoryError as error:
     print(error)
 small = presets.experiment(phase1={"epochs": 1, "warmup_epochs": 0})
-print(pipeline.phase1(small, "cpu").finish().step)
+print(stages.phase1(small, "cpu").finish().step)
 """
 
 
@@ -385,7 +378,7 @@ def test_the_batch_stays_what_was_asked_for(monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has")
 
-    monkeypatch.setattr(oversamplers.losses, "discriminator_adversarial", full)
+    monkeypatch.setattr(generator.losses, "discriminator_adversarial", full)
     with pytest.raises(OutOfMemoryError, match=r"batch_size = 16, n_s = 5, D_E = 6 wanted 20.00 G"):
         next(loop)
     assert loop.config.batch_size == 16

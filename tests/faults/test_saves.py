@@ -13,12 +13,15 @@ import warnings
 from pathlib import Path
 
 import pytest
-import stages
+import stages as helpers
 import torch
 from pydantic import Field
 
-from facog_lab import disk, manifests, pipeline, presets, resumable, store
+from facog_lab import atomic
 from facog_lab.config import Config, digest
+from facog_lab.runs import presets, stages, store
+from facog_lab.runs import training as kept_training
+from facog_lab.runs.manifest import as_json
 
 KINDS = ("state", "history", "manifest", "previous", "config")
 FAULTS = {"flip": 500, "truncate": 200, "zero": 200}
@@ -123,9 +126,9 @@ def small_disk(tmp_path, monkeypatch):
 
 
 def test_a_full_disk(small_disk, monkeypatch):
-    monkeypatch.setattr(resumable, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(kept_training, "SECONDS_BETWEEN_SAVES", 0.0)
     settings = presets.experiment(phase1={"epochs": 6, "warmup_epochs": 1}, seed=4)
-    training = pipeline.phase1(settings, "cpu")
+    training = stages.phase1(settings, "cpu")
     steps = iter(training)
     while (step := next(steps)).epoch < 2:
         pass
@@ -140,26 +143,26 @@ def test_a_full_disk(small_disk, monkeypatch):
     at = training.loop.step
     assert at > step.step
     assert names(training.run.folder) == before
-    assert pipeline.phase1(settings, "cpu").loop.step == 2 * training.loop.steps_per_epoch
+    assert stages.phase1(settings, "cpu").loop.step == 2 * training.loop.steps_per_epoch
     ballast.unlink()
     training.finish()  # the run in memory goes on from where it was
     monkeypatch.setenv("FACOG_OUTPUTS", str(small_disk.parent / "elsewhere"))
-    whole = pipeline.phase1(settings, "cpu")
+    whole = stages.phase1(settings, "cpu")
     whole.finish()
     assert same(whole.loop.state(), training.loop.state())
 
 
 def test_a_full_disk_at_the_very_last_save(run, small_disk, monkeypatch):
     settings = presets.experiment(phase1={"epochs": 2, "warmup_epochs": 1}, seed=4)
-    training = pipeline.phase1(settings, "cpu")
+    training = stages.phase1(settings, "cpu")
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(3 * 2**20 - 2**16))
     with pytest.raises(store.StoreError, match="No space left"):
         training.finish()
-    assert pipeline.phase1(settings, "cpu").loop.step == 0
+    assert stages.phase1(settings, "cpu").loop.step == 0
     ballast.unlink()
     training.finish()
-    assert pipeline.phase1(settings, "cpu").complete
+    assert stages.phase1(settings, "cpu").complete
 
 
 def test_a_limit_on_the_size_of_files_is_a_full_disk(run):
@@ -279,14 +282,14 @@ def test_the_manifest_before_is_not_taken_on_trust(run):
 
 
 def test_a_run_with_a_rotten_state_goes_on_from_the_one_before(outputs, monkeypatch):
-    monkeypatch.setattr(resumable, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(kept_training, "SECONDS_BETWEEN_SAVES", 0.0)
     settings = presets.experiment(phase1={"epochs": 4, "warmup_epochs": 1}, seed=6)
-    training = pipeline.phase1(settings, "cpu")
+    training = stages.phase1(settings, "cpu")
     training.finish()
     expected = stages_files(training.run)
     path_of(training.run, "state").write_bytes(b"rot")
     with pytest.warns(store.RunWarning, match="state-"):
-        again = pipeline.phase1(settings, "cpu")
+        again = stages.phase1(settings, "cpu")
     assert not again.complete
     assert [step.epoch for step in again] == [3] * again.loop.steps_per_epoch
     assert stages_files(training.run) == expected
@@ -307,7 +310,7 @@ def same(one, two):
 def forged(run, **changes):
     path = run.folder / "manifest.json"
     manifest = store.read_manifest(path) | changes
-    path.write_bytes(manifests.as_json(manifest | {"digest": digest(manifest)}))
+    path.write_bytes(as_json(manifest | {"digest": digest(manifest)}))
 
 
 @pytest.mark.parametrize(
@@ -336,23 +339,23 @@ def test_a_run_of_another_config_under_the_same_name(outputs):
 
 def test_a_state_that_does_not_fit_the_networks(outputs):
     settings = presets.experiment(phase1={"epochs": 1, "warmup_epochs": 0}, seed=6)
-    training = pipeline.phase1(settings, "cpu")
+    training = stages.phase1(settings, "cpu")
     training.run.save({"step": torch.tensor(4)}, {"epochs": {}}, {"seconds": 1.0}, False)
     with pytest.raises(store.StoreError, match=r"was made by version .* does not fit"):
-        pipeline.phase1(settings, "cpu")
+        stages.phase1(settings, "cpu")
 
 
 def test_a_run_that_was_begun_elsewhere_says_so(outputs, monkeypatch):
-    monkeypatch.setattr(resumable, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(kept_training, "SECONDS_BETWEEN_SAVES", 0.0)
     settings = presets.experiment(phase1={"epochs": 3, "warmup_epochs": 0}, seed=6)
     elsewhere = store.environment() | {"threads": 32}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "environment", lambda: elsewhere)
-        for step in pipeline.phase1(settings, "cpu"):
+        for step in stages.phase1(settings, "cpu"):
             if step.epoch == 1:
                 break
     with pytest.warns(store.RunWarning, match="threads 32, here 1"):
-        pipeline.phase1(settings, "cpu")
+        stages.phase1(settings, "cpu")
 
 
 # Two at once
@@ -360,39 +363,39 @@ def test_a_run_that_was_begun_elsewhere_says_so(outputs, monkeypatch):
 
 def test_two_notebooks_that_ask_at_once_make_it_once(tmp_path):
     outputs = tmp_path / "outputs"
-    both = [stages.start("phase1", outputs) for _ in range(2)]
+    both = [helpers.start("phase1", outputs) for _ in range(2)]
     saved = [answer.recv() for _, answer in both]
     for process, _ in both:
         process.join(60)
     assert sorted(n > 50 for n in saved) == [False, True]  # one wrote, the other only read
-    stages.result("phase1", outputs)
+    helpers.result("phase1", outputs)
 
 
 def test_the_lock_of_a_dead_owner_is_free(tmp_path):
     outputs = tmp_path / "outputs"
-    process, _ = stages.start("phase1", outputs)
+    process, _ = helpers.start("phase1", outputs)
     time.sleep(0.3)
     process.kill()
     process.join()
     began = time.monotonic()
-    process, answer = stages.start("phase1", outputs)
+    process, answer = helpers.start("phase1", outputs)
     answer.recv()
     process.join()
     assert time.monotonic() - began < 30
-    stages.result("phase1", outputs)
+    helpers.result("phase1", outputs)
 
 
 def test_a_notebook_does_not_wait_for_itself(outputs):
     settings = presets.experiment(phase1={"epochs": 2, "warmup_epochs": 0}, seed=6)
-    steps = iter(pipeline.phase1(settings, "cpu"))
+    steps = iter(stages.phase1(settings, "cpu"))
     next(steps)
-    loop = pipeline.phase1(settings, "cpu").finish()
+    loop = stages.phase1(settings, "cpu").finish()
     assert len(list(steps)) == loop.total_steps - 1
 
 
 HOLD = """
 import sys
-from facog_lab import store
+from facog_lab.runs import store
 from facog_lab.dictionary import DictionaryConfig
 with store.Run("data", "stage", DictionaryConfig(), "upstream").making():
     print("made here", flush=True)
@@ -413,13 +416,13 @@ def test_who_waits_is_told(outputs):
 
 def test_writes_are_whole_or_not_there(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
-    disk.write(path, b"before")
+    atomic.write(path, b"before")
     monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(5, "I/O")))
     with pytest.raises(OSError, match="I/O"):
-        disk.write(path, b"after")
+        atomic.write(path, b"after")
     assert path.read_bytes() == b"before"
     assert names(tmp_path) == ["a.json"]
 
 
 def test_the_record_is_json():
-    assert json.loads(manifests.as_json({"a": [1.5, None]})) == {"a": [1.5, None]}
+    assert json.loads(as_json({"a": [1.5, None]})) == {"a": [1.5, None]}

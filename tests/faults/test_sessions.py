@@ -12,16 +12,17 @@ import pytest
 from jupyter_client import KernelManager
 from test_panels import same, until
 
-from facog_lab import panels, pipeline, presets
-from facog_lab.page import Page
+from facog_lab.runs import presets, stages
+from facog_lab.ui import phase2_panel
+from facog_lab.ui.heartbeat import Page
 
 CELL = """
 import torch
 torch.set_num_threads(1)
-from facog_lab import pipeline, presets, resumable
-resumable.SECONDS_BETWEEN_SAVES = 0.0
+from facog_lab.runs import presets, stages, training as kept
+kept.SECONDS_BETWEEN_SAVES = 0.0
 settings = presets.experiment(phase1={"epochs": 30, "warmup_epochs": 1}, seed=8)
-training = pipeline.phase1(settings, "cpu")
+training = stages.phase1(settings, "cpu")
 first = training.loop.step
 training.finish()
 """
@@ -57,10 +58,10 @@ def test_a_kernel_that_is_restarted_or_interrupted(how, outputs):
         client.stop_channels()
         manager.shutdown_kernel(now=True)
     settings = presets.experiment(phase1={"epochs": 30, "warmup_epochs": 1}, seed=8)
-    training = pipeline.phase1(settings, "cpu")
+    training = stages.phase1(settings, "cpu")
     assert training.complete
     os.environ["FACOG_OUTPUTS"] = str(outputs / "again")
-    whole = pipeline.phase1(settings, "cpu")
+    whole = stages.phase1(settings, "cpu")
     whole.finish()
     assert same(whole.loop, training.loop)
     assert whole.history == training.history
@@ -70,7 +71,7 @@ def test_a_page_that_is_closed_and_opened_again(outputs, monkeypatch):
     settings = presets.experiment(phase1={"epochs": 1, "warmup_epochs": 0}, phase2={"epochs": 25})
     gone = [False]
     monkeypatch.setattr(Page, "gone", lambda self: gone[0])
-    panel = panels.Phase2Panel(settings, "cpu")
+    panel = phase2_panel.Phase2Panel(settings, "cpu")
     try:
         for pause in (5, 20, 40):
             gone[0] = False
@@ -85,11 +86,11 @@ def test_a_page_that_is_closed_and_opened_again(outputs, monkeypatch):
         loop = panel.result()
     finally:
         panel.close()
-    kept = pipeline.phase2(settings, "cpu")  # the panel has kept it as the plain run
+    kept = stages.phase2(settings, "cpu")  # the panel has kept it as the plain run
     assert kept.complete
     assert same(loop, kept.loop)
     os.environ["FACOG_OUTPUTS"] = str(outputs / "again")
-    whole = pipeline.phase2(settings, "cpu")
+    whole = stages.phase2(settings, "cpu")
     whole.finish()
     assert same(whole.loop, loop)
     assert whole.history == loop.history
@@ -113,7 +114,7 @@ def test_a_long_session_of_the_panel(outputs, monkeypatch):
     )
     monkeypatch.setattr(Page, "gone", lambda self: False)
     process = psutil.Process()
-    panel = panels.Phase2Panel(settings, "cpu")
+    panel = phase2_panel.Phase2Panel(settings, "cpu")
     rows, steps, last = [], 0, 0
     try:
         began = time.monotonic()
@@ -144,14 +145,14 @@ def test_a_long_session_of_the_panel(outputs, monkeypatch):
 def test_no_thread_or_file_is_left_by_a_run(outputs):
     process = psutil.Process()
     settings = presets.experiment(phase1={"epochs": 2, "warmup_epochs": 0}, phase2={"epochs": 2})
-    pipeline.phase2(settings, "cpu").finish()  # what is made once is there after this
+    stages.phase2(settings, "cpu").finish()  # what is made once is there after this
     gc.collect()  # a mapped dictionary is open as long as the loop that reads it is there
     files, threads = process.num_fds(), {t.name for t in threading.enumerate()}
     for seed in range(3):
         again = presets.experiment(
             phase1={"epochs": 2, "warmup_epochs": 0}, phase2={"epochs": 2}, seed=seed
         )
-        pipeline.phase2(again, "cpu").finish()
+        stages.phase2(again, "cpu").finish()
     gc.collect()
     assert process.num_fds() <= files
     assert {t.name for t in threading.enumerate()} == threads

@@ -13,17 +13,11 @@ import nbformat
 import pytest
 import torch
 
-from facog_lab import (
-    comparisons,
-    embedding,
-    parameters,
-    pipeline,
-    presets,
-    report,
-    steering,
-    sweep,
-)
-from facog_lab.figures import class_colours
+from facog_lab.plots import embedding
+from facog_lab.plots.charts import class_colours
+from facog_lab.runs import presets, replay, stages
+from facog_lab.study import report, significance, sweep
+from facog_lab.ui import parameters
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("0[0-68]_*.ipynb"))
@@ -85,12 +79,12 @@ class TestExecuted:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as the notebook had
         try:
-            loop = steering.start(presets.experiment(), "cpu")
+            loop = replay.start(presets.experiment(), "cpu")
             for _ in loop:
                 pass
         finally:
             torch.set_num_threads(threads)
-        made = pipeline.phase2(presets.experiment(), "cpu")
+        made = stages.phase2(presets.experiment(), "cpu")
         assert made.complete
         one, two = made.loop.state(), loop.state()
         assert all(torch.equal(one[name], two[name]) for name in one)
@@ -239,7 +233,7 @@ class TestSource:
         main = re.search(r'parameters\.check\(main="(\w+)"', checks)[1]
         name = re.search(r"extra=(\w+\.\w+)", checks)
         configs = {"embedding.MapConfig": embedding.MapConfig,
-                   "comparisons.StudyConfig": comparisons.StudyConfig,
+                   "comparisons.StudyConfig": significance.StudyConfig,
                    "sweep.SweepConfig": sweep.SweepConfig}  # fmt: skip
         extra = configs[name[1]] if name else None
         settings = parameters.from_values(values, main, extra)

@@ -15,8 +15,10 @@ import pytest
 import tiny
 from PIL import Image
 
-from facog_lab import paper_tables, parameters, pipeline, presets
 from facog_lab.config import digest
+from facog_lab.runs import presets, stages
+from facog_lab.study import run_grid
+from facog_lab.ui import parameters
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("0[0-8]_*.ipynb"))
 WALK = NOTEBOOKS[:7]  # 00 to 06; 08 runs others of them
@@ -53,7 +55,7 @@ def places(tmp_path_factory):
 def data(places, outputs, monkeypatch):
     """Digits, folders, zips and lists are read; published sets are known by their config alone."""
     monkeypatch.setenv("FACOG_DATA", str(places))
-    read = pipeline.data.__wrapped__
+    read = stages.data.__wrapped__
 
     @functools.cache
     def loaded(config):
@@ -62,7 +64,7 @@ def data(places, outputs, monkeypatch):
         known = digest(config.model_dump(mode="json"))
         return dataclasses.replace(tiny.long_tailed(), name=config.dataset, fingerprint=known)
 
-    monkeypatch.setattr(pipeline, "data", loaded)
+    monkeypatch.setattr(stages, "data", loaded)
 
 
 def cells_of(notebook):
@@ -76,7 +78,7 @@ def settings_of(notebook, given, monkeypatch):
     """The notebook's settings with some parameters given, and the commands that it runs."""
     imports, values, check = cells_of(notebook)
     commands = []
-    monkeypatch.setattr(paper_tables, "main", commands.append)
+    monkeypatch.setattr(run_grid, "main", commands.append)
     namespace = {"__name__": notebook.stem}
     exec(imports, namespace)
     exec(values, namespace)
@@ -92,7 +94,7 @@ def settings_of(notebook, given, monkeypatch):
 
 
 def keys_of(settings):
-    return {stage: pipeline.run_of(settings, stage).key for stage in STAGES}
+    return {stage: stages.run_of(settings, stage).key for stage in STAGES}
 
 
 def datasets(places):
@@ -117,15 +119,15 @@ def test_all_notebooks_ask_for_the_same_runs(dataset, preset, data, places, monk
         given = {"dataset": name, "preset": preset}
         settings, commands = settings_of(notebook, given, monkeypatch)
         if notebook.stem.startswith("00"):  # has no training and hence no preset
-            split = pipeline.data(settings.data)
-            assert split.fingerprint == pipeline.data(presets.experiment(
+            split = stages.data(settings.data)
+            assert split.fingerprint == stages.data(presets.experiment(
                 preset, data={"dataset": name}).data).fingerprint  # fmt: skip
             continue
         assert keys_of(settings) == expected, notebook.name
         for command in commands:
             made = {
                 (job.task.cell.method, job.about["seed"]): job.task.key()
-                for job in paper_tables.jobs(paper_tables.parsed(command))
+                for job in run_grid.jobs(run_grid.parsed(command))
                 if job.task.cell.method in ("phase1", "facog") and not job.task.cell.variant
             }
             for seed in (0, 1):  # each of a study's seeds has a split of its own

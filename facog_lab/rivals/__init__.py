@@ -1,0 +1,1 @@
+"""Other people's methods, one a file: oversamplers, losses, heads, whole networks."""

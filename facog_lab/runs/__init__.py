@@ -1,0 +1,1 @@
+"""Stages that are kept: folders of runs, resuming, several processes, replays, presets."""

@@ -1,0 +1,162 @@
+"""Phase 1 in several processes: torchrun as a child of a notebook, and what it runs.
+
+    torchrun --nproc-per-node 2 -m facog_lab.phase1 --preset paper -p dataset cifar100 -p seed 1
+
+The processes meet in the run's folder alone: they save there, and whoever waits reads there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.distributed.elastic.multiprocessing.errors import record
+
+from facog_lab.atomic import project_root
+from facog_lab.config import ConfigError, Device, LabError, unknown
+from facog_lab.runs import distributed, presets
+from facog_lab.runs.presets import Experiment
+
+RESTARTS = 3  # of all processes, after one of them died
+SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_TO_END = 40.0  # torchrun gives its processes 30 before it kills them
+
+
+class LaunchError(LabError, RuntimeError):
+    """The processes that torchrun had started came to an end before their work did."""
+
+
+def started(
+    settings: Experiment, device: Device, devices: int, dictionary: bool = False
+) -> Iterator[None]:
+    """Starts torchrun and yields now and then until it is done; whoever stops earlier ends it.
+
+    Args:
+        settings: the experiment whose phase 1 is asked for.
+        device: where the processes train.
+        devices: how many of them.
+        dictionary: whether its feature dictionary is asked for, too.
+
+    Raises:
+        ConfigError: if there are fewer GPUs.
+        LaunchError: with the last lines that they said, if they failed more than RESTARTS times.
+    """
+    if device != "cpu" and torch.cuda.is_available():
+        try:
+            distributed.check_gpus(devices)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", str(devices), "--max-restarts", str(RESTARTS)]
+    command += [
+        "-m",
+        "facog_lab.phase1",
+        "--device",
+        device,
+        "--settings",
+        json.dumps(settings.written()),
+    ]
+    command += ["--dictionary"] * dictionary
+    threads = str(max(1, (os.cpu_count() or 1) // devices))
+    # The notebook's folder is not the checkout's, from which the package may be used uninstalled.
+    path = os.pathsep.join(filter(None, [str(project_root()), os.environ.get("PYTHONPATH")]))
+    environment = {"OMP_NUM_THREADS": threads, **os.environ, "PYTHONPATH": path}
+    with tempfile.TemporaryFile() as said:
+        child = subprocess.Popen(command, stdout=said, stderr=said, env=environment)
+        try:
+            while child.poll() is None:
+                yield
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(SECONDS_BETWEEN_LOOKS)
+            if child.returncode == 0:
+                yield  # for what was saved last
+                return
+        finally:
+            _end(child)
+        said.seek(0)
+        lines = said.read().decode(errors="replace").splitlines()
+    raise LaunchError(
+        f"{devices} processes on {device!r} failed, and {RESTARTS} restarts, too. What they "
+        "saved is kept; devices = 1 goes on from it. They said last:\n" + "\n".join(lines[-50:])
+    )
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Has torchrun end its processes, unless it is done."""
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Trains phase 1 of an experiment, in each of the processes that torchrun starts."""
+    options = _parsed(arguments)
+    try:
+        settings = _settings(options)
+    except ConfigError as error:
+        sys.exit(str(error))
+    _train(settings, options.device, options.dictionary)
+
+
+@record  # so that torchrun says the error of the process that failed first
+def _train(settings: Experiment, device: Device, dictionary: bool) -> None:
+    from facog_lab.runs import stages  # which imports this module
+
+    with distributed.joined(device):
+        if distributed.rank() == 0:  # alone, since it may have to download them
+            stages.data(settings.data)
+        distributed.wait()
+        began = time.monotonic()
+        training = stages.phase1(settings, device)
+        training.finish()
+        if dictionary:
+            stages.features(settings, device)
+        distributed.wait()
+        print(f"{training.run.folder}: done after {time.monotonic() - began:.0f} s", flush=True)
+
+
+def _parsed(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("facog_lab.phase1", description=main.__doc__)
+    parser.add_argument("--preset", default="auto", help="auto, cpu or paper")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "-p",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="a field of the data's settings or of phase 1's, as often as you like",
+    )
+    parser.add_argument("--settings", help="JSON of all stages' settings, in place of the above")
+    parser.add_argument("--dictionary", action="store_true", help="then extract the features")
+    return parser.parse_args(arguments)
+
+
+def _settings(options: argparse.Namespace) -> Experiment:
+    if options.settings:
+        try:
+            return Experiment.recorded(json.loads(options.settings))
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"--settings: no JSON ({error}).") from None
+    fields: dict[str, dict[str, Any]] = {"data": {}, "phase1": {}}
+    for name, value in options.p:
+        known = [stage for stage in fields if name in presets.CONFIGS[stage].model_fields]
+        if not known:
+            names = [name for stage in fields for name in presets.CONFIGS[stage].model_fields]
+            raise ConfigError(unknown(name, names))
+        fields[known[0]][name] = value
+    seed = fields["phase1"].get("seed", 0)
+    return presets.experiment(options.preset, **fields, seed=seed)

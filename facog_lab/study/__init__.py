@@ -1,0 +1,1 @@
+"""Many runs: the paper's grid, results, statistics, sweeps."""

@@ -1,0 +1,216 @@
+"""The cells of the paper's tables and figures: what is run for each, and the rows it gives.
+
+A cell is one method with one set of changes; a task is a cell on one data set and seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, get_args
+
+from facog_lab import models, phase2
+from facog_lab.config import ConfigError, Device, unknown
+from facog_lab.rivals import networks
+from facog_lab.rivals.heads import HEADS, head_config
+from facog_lab.runs import stages
+from facog_lab.runs.presets import Experiment
+from facog_lab.runs.store import run_key
+from facog_lab.settings import OversamplerName
+from facog_lab.study.results import Row, rounded
+
+OVERSAMPLERS: tuple[OversamplerName, ...] = get_args(OversamplerName)
+
+
+class Cell(NamedTuple):
+    """One method, and what differs from the preset.
+
+    Attributes:
+        method: "phase1", an oversampler, a key of `HEADS` or of `NETWORKS`.
+        level: on the features of phase 1, or a network trained from the pixels on.
+        changes: pairs of a setting, named by its stage, and its value: ("phase2.n_s", 10).
+    """
+
+    method: str
+    level: networks.Level = "feature"
+    changes: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def variant(self) -> str:
+        """The changes in words: "n_s=10"; empty where there is none."""
+        return ", ".join(f"{name.split('.')[1]}={value}" for name, value in self.changes)
+
+    @property
+    def own_network(self) -> bool:
+        """Whether it trains a network of its own, in the place of the experiment's phase 1."""
+        return self.level == "network" and self.method != "phase1"
+
+    @property
+    def before_phase2(self) -> bool:
+        """Whether it changes what comes before phase 2."""
+        return self.own_network or any(not n.startswith("phase2.") for n, _ in self.changes)
+
+    def settings(self, base: Experiment) -> Experiment:
+        """The experiment with the cell's changes and its oversampler."""
+        stages = {name: getattr(base, name) for name in ("phase1", "dictionary", "phase2")}
+        for name, value in self.changes:
+            stage, field = name.split(".")
+            stages[stage] = stages[stage].replace(**{field: value})
+        if self.level == "feature" and self.method in OVERSAMPLERS:
+            stages["phase2"] = stages["phase2"].replace(oversampler=self.method)
+        return Experiment(base.data, **stages)
+
+
+PHASE1 = Cell("phase1", "network")
+
+
+# With Balanced Softmax's prior on the mixed batches: does it add to what they generate?
+_PRIOR = ("random_oversampling", "facog", "facog_attention", "tailcalib")
+_SEEN = ("phase2.logit_prior", "seen")
+_PRIORS = ((_SEEN,), (("phase2.label_selection", "as_found"), _SEEN))
+
+
+def _comparison() -> list[Cell]:
+    """Every method of Tables 1 to 3 that is built, features first."""
+    cells = [PHASE1, *(Cell(name) for name in OVERSAMPLERS)]
+    cells.append(Cell("facog", changes=(("phase2.references", "fixed"),)))
+    cells += [Cell(method, changes=changes) for changes in _PRIORS for method in _PRIOR]
+    cells += [Cell(name) for name in HEADS]
+    return cells + [Cell(name, "network") for name in networks.NETWORKS]
+
+
+def _each(name: str, values: tuple[Any, ...], methods: tuple[str, ...]) -> list[Cell]:
+    return [Cell(method, changes=((name, value),)) for method in methods for value in values]
+
+
+def _table5() -> list[Cell]:
+    """Re-weighting and augmentation in phase 1, with FACoG after it and without."""
+    rew, no_aug = ("phase1.reweighting", "drw"), ("phase1.augmentation", "standard")
+    changes: tuple[tuple[tuple[str, Any], ...], ...] = ((no_aug,), (rew, no_aug), (), (rew,))
+    return [cell._replace(changes=c) for cell in (PHASE1, Cell("facog")) for c in changes]
+
+
+_FEW = ("facog", "facog_attention", "random_oversampling", "uniform_weights", "smote")
+TABLES: dict[str, list[Cell]] = {
+    **dict.fromkeys(("1", "2", "3"), _comparison()),
+    "4": [
+        PHASE1,
+        Cell("facog", changes=(("phase2.lambda_adv", 0.0),)),
+        Cell("facog", changes=(("phase2.lambda_asc", 0.0),)),
+        Cell("facog"),
+    ],
+    "5": _table5(),
+    "fig3": [PHASE1, Cell("facog")],
+    "fig5": [PHASE1, *_each("phase2.n_s", (1, 2, 3, 4, 6, 8, 10, 15, 20), ("facog",)),
+             Cell("facog")],
+    "selection": [PHASE1, *(Cell(m) for m in _FEW),
+                  *_each("phase2.label_selection", ("inverse", "uniform", "as_found"),
+                         _FEW)],
+    "batches": [PHASE1, *(Cell(m) for m in _FEW[::2]),
+                *_each("phase2.classifier_batches", ("literal",), _FEW[::2])],
+    "views": [PHASE1, *(Cell(m) for m in _FEW[::2]),
+              *_each("dictionary.views", (1, 4), _FEW[::2])],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Task:
+    """A cell on one data set and seed.
+
+    Attributes:
+        cell: what is run.
+        base: the experiment without the cell's changes.
+        given: features at hand, in the place of those of the experiment's phase 1.
+    """
+
+    cell: Cell
+    base: Experiment
+    given: stages.Source | None = None
+
+    @property
+    def settings(self) -> Experiment:
+        """The experiment that the cell is a result of."""
+        changed = self.cell.settings(self.base)
+        own = self.cell.own_network
+        return networks.with_network(changed, self.cell.method) if own else changed
+
+    def key(self) -> str:
+        """A short hash of all that decides the result; nothing is trained for it."""
+        settings, method = self.settings, self.cell.method
+        upstream = self.given.key if self.given else stages.run_of(settings, "dictionary").key
+        if method == "phase1":
+            return upstream
+        if self.cell.level == "feature" and method in OVERSAMPLERS:
+            return run_key(settings.phase2, upstream)
+        head = networks.NETWORKS[method].head if self.cell.level == "network" else method
+        if head is None:
+            return upstream
+        after = head_config(head, epochs=settings.phase2.epochs, seed=settings.phase2.seed)
+        return run_key(after, upstream)
+
+
+def check(task: Task) -> None:
+    """Says before anything is trained what a task cannot have.
+
+    Raises:
+        ConfigError: for a method that its level does not have, or phase 1 changed where the
+            features are given.
+    """
+    cell = task.cell
+    known = ["phase1", *networks.NETWORKS] if cell.level == "network" else [*OVERSAMPLERS, *HEADS]
+    if cell.method not in known:
+        raise ConfigError(unknown(cell.method, known, f"{cell.level} method"))
+    if task.given is not None and cell.before_phase2:
+        raise ConfigError(
+            f"{cell.method} ({cell.variant or cell.level}) changes what comes before phase 2, and "
+            f"{task.given.dataset} begins after it: leave the cell out, or name a data set."
+        )
+
+
+def measure(task: Task, about: Mapping[str, Any], device: Device = "auto") -> list[Row]:
+    """The rows of a task, one for each test protocol; what is missing is trained and kept.
+
+    Args:
+        task: what is run.
+        about: what to say in every row: data set, imbalance ratio, preset, seed.
+        device: where to train what is missing.
+    """
+    check(task)
+    cell, settings = task.cell, task.settings
+    entropy: float | None = None
+    seconds: float | None
+    chosen: dict[str, Any] = {}
+    if cell.own_network:
+        given, (classifier, chosen, seconds) = networks.network(
+            cell.settings(task.base), cell.method, device
+        )
+    else:
+        given = task.given or stages.source(settings, device)
+    if cell.method == "phase1":
+        classifier = given.model.classifier
+        seconds = None if task.given else stages.phase1(settings, device).seconds
+    elif cell.method in OVERSAMPLERS:
+        training = stages.phase2_on(given, settings.phase2, device)
+        loop = training.finish()
+        classifier, seconds = loop.classifier, training.seconds
+        entropy = stages.last_entropy(loop)
+    elif not cell.own_network:
+        epochs, seed = settings.phase2.epochs, settings.phase2.seed
+        classifier, chosen, seconds = networks.head_on(given, cell.method, epochs, seed, device)
+    facts = {name: value for name, value in chosen.items() if not isinstance(value, dict)}
+    said = {
+        **about,
+        "method": cell.method,
+        "level": cell.level,
+        "variant": cell.variant,
+        "parameters": models.parameter_count(given.model),
+        "seconds": seconds and round(seconds, 1),
+        "entropy": entropy and round(entropy, 5),
+        "chosen": facts,
+        "split_hash": given.split_hash,
+        "key": task.key(),
+    }
+    return [
+        said | {"protocol": name} | rounded(phase2.score(classifier, given.features, images))
+        for name, images in given.test_protocols.items()
+    ]

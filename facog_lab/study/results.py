@@ -1,0 +1,125 @@
+"""Result files: what was measured, on what machine, one row a line.
+
+``benchmarks/results/<name>.json`` is ``{"meta": {...}, "rows": [...]}``. ``meta["runs"]`` lists the
+commands that rows came from, each with date, hardware, versions and git revision; a row's ``run``
+is its place in that list, since rows may be added on another day by another machine.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from facog_lab import atomic
+from facog_lab.config import digest
+from facog_lab.metrics import Metrics
+from facog_lab.runs import store
+
+Row = dict[str, Any]
+# What makes two rows of a file the same measurement.
+IDENTITY = ("method", "level", "variant", "seed", "protocol")
+
+
+def folder() -> Path:
+    """Where result files lie: the folder named by FACOG_RESULTS, else the committed ones'."""
+    own = atomic.project_root() / "benchmarks" / "results"
+    return atomic.named_folder("FACOG_RESULTS") or own
+
+
+class ResultFile:
+    """A file of accuracy rows, of one data set and seed, that grows as rows are measured.
+
+    Args:
+        path: of the file, made by the first `add`.
+        about: what to say of all rows: the settings.
+    """
+
+    def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
+        self.path, self.about = path, about
+
+    @property
+    def rows(self) -> list[Row]:
+        """What it holds by now; another process may add to it, too."""
+        rows: list[Row] = self._content()["rows"]
+        return rows
+
+    def has(self, key: str) -> bool:
+        """Whether there are rows of the run with this key."""
+        return any(row["key"] == key for row in self.rows)
+
+    def add(self, rows: Iterable[Row], run: Mapping[str, Any]) -> None:
+        """Puts rows into the file, each in the place of the same measurement if there was one.
+
+        Processes that add to one file do so one after the other.
+
+        Args:
+            rows: what was measured.
+            run: the command, date and machine, see `run_facts`.
+        """
+        locks = atomic.outputs_root() / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(locks / f"results-{digest(str(self.path.resolve()))[:12]}.lock"):
+            found = self._content()
+            meta = {**found["meta"], **self.about}
+            runs = meta["runs"]
+            if run not in runs:
+                runs.append(dict(run))
+            kept = {tuple(row[name] for name in IDENTITY): row for row in found["rows"]}
+            for row in rows:
+                kept[tuple(row[name] for name in IDENTITY)] = row | {"run": runs.index(run)}
+            lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in kept.values())
+            head = json.dumps(meta, indent=1, ensure_ascii=False)
+            text = f'{{"meta": {head},\n"rows": [\n{lines}\n]}}\n'
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            atomic.write(self.path, text.encode())
+
+    def _content(self) -> dict[str, Any]:
+        if not self.path.exists():
+            return {"meta": {"runs": []}, "rows": []}
+        content: dict[str, Any] = json.loads(self.path.read_text())
+        return content
+
+
+def rounded(scores: Metrics) -> Row:
+    """Scores as JSON values: five digits, four for each class."""
+
+    def shortened(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return [round(v, 4) for v in value]
+        return round(value, 5) if isinstance(value, float) else value
+
+    return {name: shortened(value) for name, value in asdict(scores).items()}
+
+
+def run_facts(command: str, device: str) -> dict[str, Any]:
+    """Command, date, hardware, versions and git revision of a measurement."""
+    revision = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=atomic.project_root(),
+    ).stdout.strip()
+    facts = {"command": command, "date": time.strftime("%Y-%m-%d"), "git": revision}
+    return facts | {"device": device} | store.environment()
+
+
+def read(names: Iterable[str] | None = None) -> list[Row]:
+    """The rows of committed result files, each with the name of its file as ``file``.
+
+    Args:
+        names: of files without ending; all that hold accuracies when None.
+    """
+    paths = [folder() / f"{name}.json" for name in names] if names else folder().glob("*.json")
+    rows: list[Row] = []
+    for path in sorted(paths):
+        found = json.loads(path.read_text())
+        rows += [row | {"file": path.stem} for row in found["rows"] if "acsa" in row]
+    return rows

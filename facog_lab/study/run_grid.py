@@ -1,0 +1,276 @@
+"""Runs the cells of the paper's tables and figures, over seeds, and writes the result files.
+
+    python -m benchmarks.paper_tables --table 1 --seeds 0 1 2 3 4
+    python -m benchmarks.paper_tables --table 2 --datasets cifar100 --ratios 100 --seeds 0 1 2
+    python -m benchmarks.paper_tables --table 4 fig5 --dictionary cifar100_lt_100_seed0
+
+Every seed draws its own long-tailed subset, initial weights and views; with --dictionary it draws
+those of phase 2 alone, on features kept in benchmarks/dictionaries. Rows that are in the files are
+not made again, runs that are in outputs/ are loaded, one that was cut off is resumed: give the same
+command again. A cell that fails, whatever the reason, is listed at the end, and the others are run.
+Needs the training core alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import statistics
+import sys
+import time
+import traceback
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from facog_lab.config import Device, LabError
+from facog_lab.runs import feature_files, presets, stages
+from facog_lab.runs.memory import pick_device
+from facog_lab.study import grid, results
+from facog_lab.study.grid import Task
+
+DATASETS = {"1": ["mnist", "fashion_mnist"], "2": ["cifar10", "cifar100"], "3": ["imagenet_lt"]}
+RATIOS = {"cifar10": [100.0, 50.0, 10.0], "cifar100": [100.0, 50.0, 10.0]}  # of Table 2
+
+
+class Failures(dict[str, Exception]):
+    """What has no result, by name, and why."""
+
+    @contextlib.contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Ends here what goes wrong inside, and says it."""
+        try:
+            yield
+        except Exception as error:  # an error of the lab or a fault in it: others can still be run
+            if not isinstance(error, LabError):
+                traceback.print_exc()
+            self[name] = error
+            print(f"{name}: {self.said(name)}", flush=True)
+
+    def said(self, name: str) -> str:
+        """Why, in words."""
+        return f"{type(self[name]).__name__}: {self[name]}"
+
+
+class Job(NamedTuple):
+    """A task and the result file that its rows go into.
+
+    Attributes:
+        task: what is run.
+        file: where its rows go.
+        about: what every row says of data set, imbalance ratio, preset and seed.
+    """
+
+    task: Task
+    file: results.ResultFile
+    about: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """File and cell, for a person."""
+        cell = self.task.cell
+        return f"{self.file.path.stem} · {cell.method} {cell.variant or cell.level}"
+
+
+def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options of the command line, checked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    add = parser.add_argument
+    add("--table", nargs="+", required=True, choices=grid.TABLES, help="tables and figures")
+    add("--datasets", nargs="+", help="those of the paper's table unless named")
+    add("--ratios", nargs="+", type=float, help="imbalance ratios; the paper's unless named")
+    add("--seeds", nargs="+", type=int, default=[0])
+    add("--preset", default="auto", help="auto, cpu or paper")
+    add("--device", default="auto", help="auto, cpu or cuda")
+    add("--level", choices=["feature", "network"], help="only cells of this level")
+    add("--methods", nargs="+", help="only these methods")
+    add("--dictionary", help="phase 2 on features that are kept in benchmarks/dictionaries")
+    add("--publish", action="store_true", help="keep each phase 1 in benchmarks/dictionaries")
+    add("--dry-run", action="store_true", help="list what is missing, and stop")
+    options = parser.parse_args(arguments)
+    kept = feature_files.names(feature_files.FOLDER)
+    if options.dictionary not in (None, *kept):
+        parser.error(f"--dictionary {options.dictionary}: there are {', '.join(kept)}")
+    if options.dictionary and (options.datasets or options.ratios or options.publish):
+        parser.error("--dictionary stands in the place of --datasets, --ratios and --publish")
+    return options
+
+
+def jobs(options: argparse.Namespace, failures: Failures) -> Iterator[Job]:
+    """What a command has to run, seed by seed, those on the same features after each other."""
+    wanted = dict.fromkeys(cell for table in options.table for cell in grid.TABLES[table])
+    chosen = [
+        cell
+        for cell in wanted
+        if options.level is None or cell.level == options.level or cell == grid.PHASE1
+        if not options.methods or cell.method in options.methods
+    ]
+    given = (
+        feature_files.read(feature_files.FOLDER, options.dictionary) if options.dictionary else None
+    )
+    if given is not None:
+        chosen = [cell for cell in chosen if not cell.before_phase2]
+    for seed in options.seeds:
+        for dataset, ratio in [(None, None)] if given else data_sets(options):
+            found: list[Job] = []
+            with failures.of(f"{options.dictionary or dataset} · seed {seed}"):
+                stem, base, about = basis(options, seed, dataset, ratio)
+                path = results.folder() / f"{stem}_seed{seed}.json"
+                file = results.ResultFile(path, {"settings": base.written()})
+                found = [Job(Task(cell, base, given), file, about) for cell in chosen]
+            yield from found
+
+
+def parts(arguments: list[str]) -> list[list[str]]:
+    """The same command in parts: one for each result file, which may be run side by side."""
+    options = parsed(arguments)
+    made = []
+    for seed in options.seeds:
+        for dataset, ratio in [(None, None)] if options.dictionary else data_sets(options):
+            part = vars(options) | {"seeds": [seed]}
+            part |= {"datasets": dataset and [dataset], "ratios": ratio and [ratio]}
+            words: list[str] = []
+            for name, value in part.items():
+                if value not in (None, False):
+                    given = value if isinstance(value, list) else [value] * (value is not True)
+                    words += [f"--{name.replace('_', '-')}", *map(str, given)]
+            made.append(words)
+    return made
+
+
+def data_sets(options: argparse.Namespace) -> Iterator[tuple[str, float | None]]:
+    """Name and imbalance ratio of each data set; None is the usual ratio."""
+    usual = [name for table in options.table for name in DATASETS.get(table, ["cifar100"])]
+    for dataset in dict.fromkeys(options.datasets or usual):
+        of_paper = RATIOS.get(dataset, [None]) if "2" in options.table else [None]
+        for ratio in options.ratios or of_paper:
+            yield dataset, ratio
+
+
+def basis(
+    options: argparse.Namespace, seed: int, dataset: str | None, ratio: float | None
+) -> tuple[str, presets.Experiment, dict[str, Any]]:
+    """The name of the result file, the experiment and what rows say of it, of a data set."""
+    if options.dictionary:
+        facts = feature_files.read_facts(feature_files.FOLDER, options.dictionary)
+        preset = facts.get("preset", "paper")
+        base = presets.experiment(preset, data={"dataset": facts["dataset"]}, seed=seed)
+        about = {"dataset": facts["dataset"], "imbalance_ratio": float(facts["imbalance_ratio"])}
+        about |= {"preset": preset, "seed": seed, "dictionary": options.dictionary}
+        return f"on_{options.dictionary}", base, about
+    wanted: dict[str, Any] = {"dataset": dataset, "split_seed": seed}
+    if ratio is not None:
+        wanted["imbalance_ratio"] = ratio
+    preset = presets.resolved(options.preset, str(dataset))
+    base = presets.experiment(preset, data=wanted, seed=seed)
+    data = stages.data(base.data)
+    asked = base.data.imbalance_ratio if base.data.profile == "exponential" else None
+    about = {"dataset": data.name, "imbalance_ratio": asked or data.imbalance_ratio}
+    about |= {"preset": preset, "seed": seed, "dictionary": None}
+    tail = f"lt_{asked:g}" if asked else "lt"
+    stem = re.sub(r"\W+", "-", data.name).strip("-").removesuffix("_lt")
+    return f"{stem}_{tail}_{preset}", base, about
+
+
+class Clock:
+    """How long jobs take, from the rows that there are and from those made meanwhile.
+
+    Args:
+        rows: those that there are.
+    """
+
+    def __init__(self, rows: Iterable[results.Row]) -> None:
+        self._took: dict[tuple[Any, ...], list[float]] = {}
+        for row in rows:
+            if row["seconds"] is not None:
+                self.note(row, row["seconds"])
+
+    def note(self, row: results.Row, seconds: float) -> None:
+        """Remembers what a row took."""
+        for kind in self._kinds(row):
+            self._took.setdefault(kind, []).append(seconds)
+
+    def left(self, coming: list[Job]) -> str:
+        """The time that jobs will take, in words."""
+        total, unknown = 0.0, 0
+        for job in coming:
+            cell = job.task.cell
+            row = job.about | {"method": cell.method, "level": cell.level, "variant": cell.variant}
+            known = next((self._took[k] for k in self._kinds(row) if k in self._took), None)
+            total += statistics.median(known) if known else 0.0
+            unknown += not known
+        text = f"about {total / 60:.0f} min left" if total >= 90 else f"about {total:.0f} s left"
+        return f"{text}, and {unknown} of a kind not yet timed" if unknown else text
+
+    @staticmethod
+    def _kinds(row: results.Row) -> list[tuple[Any, ...]]:
+        """What rows take about as long: the very cell, else any of its level, on such data."""
+        data = tuple(row.get(name) for name in ("dataset", "imbalance_ratio", "preset"))
+        return [(*data, row["level"], row["method"], row["variant"]), (*data, row["level"])]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs what is missing; the exit status says whether all of it could be run.
+
+    Raises:
+        LabError: if no data set of the command can be read.
+    """
+    options, failures = parsed(arguments), Failures()
+    everything = list(jobs(options, failures))
+    if failures and not everything:
+        raise next(iter(failures.values()))
+    missing = []
+    for job in everything:
+        with failures.of(job.name):
+            grid.check(job.task)
+            if not job.file.has(job.task.key()):
+                missing.append(job)
+    clock = Clock(results.read())
+    print(f"{len(everything)} cells, {len(missing)} to run: {clock.left(missing)}", flush=True)
+    command = "python -m benchmarks.paper_tables " + " ".join(arguments or sys.argv[1:])
+    run = results.run_facts(command, str(pick_device(options.device)))
+    for number, job in enumerate(missing):
+        if options.dry_run:
+            print(job.name)
+            continue
+        began = time.monotonic()
+        with failures.of(job.name):
+            rows = grid.measure(job.task, job.about, options.device)
+            job.file.add(rows, run)
+            clock.note(rows[0], rows[0]["seconds"] or time.monotonic() - began)
+            print(
+                f"[{number + 1}/{len(missing)}] {job.name}: ACSA {100 * rows[0]['acsa']:.1f} in "
+                f"{time.monotonic() - began:.0f} s; {clock.left(missing[number + 1 :])}",
+                flush=True,
+            )
+            if options.publish and job.task.cell == grid.PHASE1:
+                publish(*job, options.device, run)
+    if failures:
+        print(f"{len(failures)} without a result:", file=sys.stderr)
+        for name in failures:
+            print(f"  {name}: {failures.said(name)}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def publish(
+    task: Task,
+    file: results.ResultFile,
+    about: dict[str, Any],
+    device: Device,
+    run: dict[str, Any],
+) -> None:
+    """Keeps the dictionary of a phase 1 beside the code."""
+    facts = {
+        **{name: str(about[name]) for name in ("dataset", "imbalance_ratio", "preset", "seed")},
+        "made_with": f"facog_lab {run['facog_lab']}, git {run['git']}, torch "
+        f"{run['versions']['torch']}, {run['gpu'] or run['processor']}",
+    }
+    given = stages.source(task.settings, device)
+    for path in feature_files.write(given, feature_files.FOLDER, file.path.stem, facts):
+        print(f"kept {path.name}, {path.stat().st_size / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+"""Result rows as tables: mean and deviation over seeds, rank, a paired test, the paper beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field
+
+from facog_lab.config import Config
+from facog_lab.plots.theme import as_text, label
+from facog_lab.runs import presets, stages
+from facog_lab.settings import OversamplerName
+from facog_lab.study import paper
+from facog_lab.study.grid import Cell
+from facog_lab.study.results import Row
+from facog_lab.ui.parameters import Settings
+
+Score = Literal["acsa", "gm", "top1", "many", "medium", "few", "tail20"]
+KEY = ["method", "level", "variant"]  # what a line of a table stands for
+
+
+class StudyConfig(Config):
+    """What notebooks 05 and 06 show, and what they add to the results."""
+
+    score: Score = Field("acsa", description="what is compared")
+    against: OversamplerName = Field("random_oversampling", description="what others are tested on")
+    seeds: int = Field(5, ge=1, le=100, description="seeds that run_missing runs, from 0 on")
+    run_missing: bool = Field(False, description="run what has no result yet: hours for all")
+    level: Literal["feature", "network"] = Field(
+        "feature", description="what run_missing runs: on phase-1 features, or whole networks"
+    )
+
+
+def name_of(key: tuple[str, str, str]) -> str:
+    """A line's name: the method, what was changed, and whether the whole network was trained."""
+    method, level, variant = key
+    own = level == "network" and method != "phase1"
+    return label(method) + (f", {changes(variant)}" if variant else "") + (" (network)" * own)
+
+
+def changes(variant: str) -> str:
+    """A variant with readable names: "λ_adv = 0.0"."""
+    parts = (change.partition("=") for change in variant.split(", ") if change)
+    return ", ".join(f"{label(name)} = {as_text(value)}" for name, _, value in parts)
+
+
+def select(rows: Sequence[Row], **wanted: Any) -> list[Row]:
+    """The rows whose columns have the wanted values, as dataset="mnist", protocol="full"."""
+    return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+
+
+def of_experiment(rows: Sequence[Row], settings: Settings, protocol: str = "full") -> list[Row]:
+    """The rows of an experiment's data set, imbalance ratio and preset, whatever the seed."""
+    data, name = settings.data, settings.data.dataset
+    if name.startswith("folder:"):
+        name = stages.data(data).name
+    preset = presets.resolved(settings.preset, data.dataset)
+    own = select(rows, dataset=name, preset=preset, protocol=protocol, dictionary=None)
+    if data.profile != "exponential":
+        return own
+    return select(own, imbalance_ratio=data.imbalance_ratio)
+
+
+def of_cells(rows: Sequence[Row], cells: Sequence[Cell]) -> list[Row]:
+    """The rows of some cells."""
+    keys = {(cell.method, cell.level, cell.variant) for cell in cells}
+    return [row for row in rows if tuple(row[name] for name in KEY) in keys]
+
+
+def with_change(rows: Sequence[Row], name: str, usual: Any) -> list[Row]:
+    """FACoG's rows in which a setting alone was changed, with its value: n_s=10 as `n_s`, 10.
+
+    Args:
+        rows: of one data set.
+        name: of the setting.
+        usual: its value in rows without a change.
+    """
+    found = []
+    for row in select(rows, method="facog"):
+        setting, _, value = row["variant"].partition("=")
+        if setting in ("", name):
+            found.append(row | {name: type(usual)(value) if value else usual})
+    return found
+
+
+def mean_recall(rows: Sequence[Row], methods: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """(C,) recall of each class, mean over seeds, of those methods that have rows."""
+    found = {}
+    for method in methods:
+        if own := [row["per_class"] for row in select(rows, method=method, variant="")]:
+            found[method] = np.mean(own, axis=0)
+    return found
+
+
+def summary(
+    rows: Sequence[Row],
+    score: Score = "acsa",
+    against: str = "random_oversampling",
+    of_paper: Sequence[Mapping[str, Any]] = (),
+    not_built: Sequence[str] = (),
+) -> pd.DataFrame:
+    """One line a method: what it scored over the seeds, and whether it beats another.
+
+    Args:
+        rows: of one data set, imbalance ratio and test protocol, several seeds.
+        score: what is compared.
+        against: the method that all are tested against, on features and without changes.
+        of_paper: the paper's rows for the same data set, see `paper.rows`.
+        not_built: methods without any result that get a line of their own.
+
+    Returns:
+        By method, level and variant, best first: `seeds` (how many), `mean` and `sd` in percent,
+        `rank`; `gain`, the mean difference to `against` over the seeds that both have, in points,
+        and `p`, two-sided, of Student's paired t-test on these differences (NaN below two seeds);
+        `paper`, the paper's figure in percent. What was not run is NaN.
+    """
+    per_seed = pd.DataFrame(rows, columns=[*KEY, "seed", score])
+    per_seed = per_seed.dropna(subset=[score]).pivot_table(index=KEY, columns="seed", values=score)
+    table = pd.DataFrame(
+        {
+            "seeds": per_seed.count(axis=1),
+            "mean": 100 * per_seed.mean(axis=1),
+            "sd": 100 * per_seed.std(axis=1),
+        }
+    )
+    from scipy import stats  # a second to import
+
+    table["rank"] = table["mean"].rank(ascending=False, method="min")
+    gain, p = {}, {}
+    other = (against, "feature", "")
+    for key in per_seed.index if other in per_seed.index else ():
+        both = per_seed.loc[[key, other]].dropna(axis=1) if key != other else per_seed[[]]
+        if len(both.columns):
+            first, second = both.to_numpy()
+            gain[key] = 100 * (first - second).mean()
+            if len(first) > 1:
+                p[key] = stats.ttest_rel(first, second).pvalue
+    said = {tuple(row[name] for name in KEY): 100 * row[score] for row in of_paper if score in row}
+    named = {method for method, _, _ in table.index}
+    more = [(method, "network", "") for method in not_built if method not in named]
+    # all lines at once: pandas warns where they are added one by one
+    keys = list(dict.fromkeys([*table.index, *said, *more]))
+    table = table.reindex(pd.MultiIndex.from_tuples(keys, names=KEY)).fillna({"seeds": 0})
+    for name, values in (("gain", gain), ("p", p), ("paper", said)):
+        table[name] = [values.get(key, np.nan) for key in keys]
+    table = table.sort_values(["mean", "paper"], ascending=False)
+    return table.astype({"seeds": int})
+
+
+def shown(table: pd.DataFrame) -> Any:
+    """A summary for a notebook: readable names, one decimal, empty where nothing was run."""
+    named = table.reset_index()
+    built = ~named["method"].isin(paper.NOT_BUILT)
+    named["method"] = [label(name) for name in named["method"]]
+    named["variant"] = [changes(variant) for variant in named["variant"]]
+    named["level"] = named["level"].where(built, "not built")
+    named["mean ± sd"] = [
+        f"{mean:.1f}" + (f" ± {sd:.1f}" if sd == sd else "") if n else ""
+        for mean, sd, n in zip(named["mean"], named["sd"], named["seeds"], strict=True)
+    ]
+    for column, form in (("rank", "{:.0f}"), ("gain", "{:+.2f}"), ("paper", "{:.1f}")):
+        named[column] = [form.format(x) if x == x else "" for x in named[column]]
+    named["p"] = ["" if x != x else f"{x:.3f}" if x >= 0.001 else "< 0.001" for x in named["p"]]
+    columns = ["method", "variant", "level", "seeds", "mean ± sd", "rank", "gain", "p", "paper"]
+    kept = [c for c in columns if c == "mean ± sd" or (named[c].astype(str) != "").any()]
+    return named[kept].style.hide(axis="index")
+
+
+def beside_paper(rows: Sequence[Row], table: str) -> pd.DataFrame:
+    """A table of the paper with our mean over seeds beside each of its figures.
+
+    Args:
+        rows: all rows of the test protocol "full".
+        table: "1" to "5".
+
+    Returns:
+        One line a method; columns by data set, score, and "paper" or "ours", as texts in percent:
+        "42.8 ± 0.4 (3)" is mean, standard deviation and seeds. What was not run is empty, what
+        nobody has built says so.
+    """
+    cells: dict[tuple[str, str, str], dict[tuple[str, str, str], str]] = {}
+    for line in paper.rows(table):
+        key = (line["method"], line["level"], line["variant"])
+        ratio = line["imbalance_ratio"]
+        data = label(line["dataset"]) + (f" at {ratio:g}" if table not in "13" else "")
+        own = select(
+            rows, dataset=line["dataset"], dictionary=None, **dict(zip(KEY, key, strict=True))
+        )
+        own = [row for row in own if ratio in (None, row["imbalance_ratio"])]
+        scored = ("top1", "many", "medium", "few") if "top1" in line else ("acsa", "gm")
+        for score in scored:
+            if score not in line:
+                continue
+            scores = pd.Series(
+                [100 * row[score] for row in own if row[score] is not None], dtype=float
+            )
+            spread = f" ± {scores.std():.1f} ({len(scores)})" if len(scores) > 1 else " (1)"
+            place = cells.setdefault(key, {})
+            place[data, score, "paper"] = f"{100 * line[score]:.1f}"
+            missing = "not built" if line["method"] in paper.NOT_BUILT else ""
+            place[data, score, "ours"] = f"{scores.mean():.1f}{spread}" if len(scores) else missing
+    return pd.DataFrame.from_dict(cells, orient="index")
+
+
+def styled(table: pd.DataFrame) -> Any:
+    """A table of `beside_paper` for a notebook: readable names, empty where nothing was run."""
+    named = table.fillna("")
+    named.index = [name_of(key) for key in named.index]
+    named.columns = pd.MultiIndex.from_tuples(
+        [(data, label(score), whose) for data, score, whose in named.columns]
+    )
+    return named.style

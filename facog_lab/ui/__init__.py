@@ -1,0 +1,1 @@
+"""Widgets, and what a live notebook needs."""
