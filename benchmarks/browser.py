@@ -14,7 +14,7 @@ from typing import Any
 
 import nbformat
 
-from facog_lab import atomic
+from facog_lab import paths
 
 
 class Desk:
@@ -29,7 +29,7 @@ class Desk:
         folder.mkdir()
         made = nbformat.v4.new_notebook()
         made.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-        root = str(atomic.project_root())
+        root = str(paths.project_root())
         made.cells = [nbformat.v4.new_code_cell(cell.replace("{root}", root)) for cell in cells]
         nbformat.write(made, folder / "benchmark.ipynb")
         page = self.browser.new_page(viewport={"width": 1366, "height": 900})
@@ -41,7 +41,7 @@ def desk() -> Iterator[Desk]:
     """JupyterLab and Chromium for as long as they are needed."""
     from playwright.sync_api import sync_playwright
 
-    sys.path.insert(0, str(atomic.project_root() / "tests" / "browser"))
+    sys.path.insert(0, str(paths.project_root() / "tests" / "browser"))
     tests, flags = importlib.import_module("lab"), importlib.import_module("conftest").FLAGS
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:

@@ -14,7 +14,7 @@ import statistics
 from collections import Counter
 from typing import Any
 
-from facog_lab.atomic import project_root
+from facog_lab.paths import project_root
 from facog_lab.study import results, significance
 from facog_lab.study.results import Row
 from facog_lab.study.significance import select

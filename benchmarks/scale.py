@@ -31,8 +31,9 @@ from facog_lab import phase2
 from facog_lab.data import prefetch
 from facog_lab.data.decode import ImageFiles
 from facog_lab.data.files import Folder
-from facog_lab.dictionary import DictionaryConfig, FeatureDictionary
+from facog_lab.dictionary import FeatureDictionary
 from facog_lab.runs.store import Run
+from facog_lab.settings import DictionaryConfig
 
 SPAWN = multiprocessing.get_context("spawn")
 BATCH = 256  # of the paper's preset

@@ -17,10 +17,11 @@ from torch import nn
 
 from benchmarks.rows import row
 from facog_lab import dataset, models, phase2
-from facog_lab.dictionary import DictionaryConfig, FeatureDictionary
+from facog_lab.dictionary import FeatureDictionary
 from facog_lab.rng import rng_for, seeded
 from facog_lab.runs import presets
 from facog_lab.runs.store import Run
+from facog_lab.settings import DictionaryConfig
 
 IMAGENET = (115_846, 2048, 1000)  # training images, width, classes
 RESIDENT_AFTER = 20  # draws

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import facog_lab
 from benchmarks.rows import row
-from facog_lab import atomic
+from facog_lab import paths
 from facog_lab.plots import embedding
 
 REAL, MADE, WIDTH, CLASSES = 9_000, 3_000, 64, 100
@@ -88,7 +88,7 @@ def first_maps(runs: int, device: str) -> Iterator[dict[str, Any]]:
     """Notebook 04's maps in a fresh process, of a dictionary that is new and of one that is not."""
     root = str(Path(__file__).parents[1])
     size = {"real": 4000, "made": 3000}
-    kept = atomic.outputs_root() / "maps"
+    kept = paths.outputs_root() / "maps"
     new: list[list[float]] = []
     known: list[list[float]] = []
     with tempfile.TemporaryDirectory() as away:

@@ -16,10 +16,13 @@ from torch.utils.data import DataLoader
 
 from benchmarks.rows import row
 from benchmarks.usual import Views, recipes
-from facog_lab import dataset, dictionary, phase1
-from facog_lab.dictionary import DictionaryConfig
-from facog_lab.runs import presets
-from facog_lab.runs.environment import fast_bf16, keep_freed_memory
+from facog_lab import dataset, phase1
+from facog_lab.device import fast_bf16
+from facog_lab.runs import extract as extract_module
+from facog_lab.runs import presets, views_ahead
+from facog_lab.runs.environment import keep_freed_memory
+from facog_lab.runs.extract import extract
+from facog_lab.settings import DictionaryConfig
 from facog_lab.views import make_views
 
 BATCH = 256
@@ -124,9 +127,9 @@ def step(runs: int, device: str) -> Iterator[dict[str, Any]]:
     if device == "cpu":
         yield row(name["cuda"], [], "×", bar["cuda"], most=False, device="cuda")
     training = made(images(), "resnet32", device)
-    ready = training.views(training.batches[0], 0).flatten(0, 1)
+    ready = training.views(training.order[0], 0).flatten(0, 1)
     ready = ready.contiguous(memory_format=training.memory_format)
-    steps = 1 if device == "cpu" else phase1.AHEAD
+    steps = 1 if device == "cpu" else views_ahead.AHEAD
 
     def bare(count: int) -> None:
         fast = fast_bf16(torch.device(device))
@@ -217,7 +220,7 @@ def extraction(runs: int, device: str) -> Iterator[dict[str, Any]]:
     ready = [
         part.to(device).float().div(255).contiguous(memory_format=training.memory_format)
         for images in both
-        for part in images.split(dictionary.BATCH)
+        for part in images.split(extract_module.BATCH)
     ]
 
     @torch.no_grad()
@@ -228,7 +231,7 @@ def extraction(runs: int, device: str) -> Iterator[dict[str, Any]]:
 
     ratios = []
     for run in range(1 + runs):
-        whole = timed(device, dictionary.extract, training, settings)
+        whole = timed(device, extract, training, settings)
         keep_freed_memory(True)  # as extraction has it
         forward = timed(device, bare)
         if run:

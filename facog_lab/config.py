@@ -37,6 +37,18 @@ class ConfigError(LabError, ValueError):
         return [f"{type(self).__name__}: {self}"]
 
 
+class DataError(LabError, RuntimeError):
+    """A data set is missing, damaged, or does not suit what is asked of it."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the message is the whole story."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class TrainingError(LabError, RuntimeError):
+    """A loss, a gradient or a weight became NaN or infinite; nothing was saved from it."""
+
+
 class Config(BaseModel):
     """A frozen set of settings.
 
@@ -115,6 +127,9 @@ def allowed(config: type[BaseModel], name: str) -> str:
             names |= {str: "a text", types.NoneType: "None"}
             words.append(names.get(kind, str(kind).replace("typing.", "")))
     text = " or ".join(words)
+    for rule in field.metadata:
+        if isinstance(rule, Mapping):  # a registry, whose names it takes
+            text = "one of " + ", ".join(map(repr, rule))
     bounds = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
     for rule in field.metadata:
         for key, phrase in bounds.items():

@@ -1,96 +1,50 @@
-"""Makes and describes a long-tailed data set: which images of a source are kept, and their record.
+"""A long-tailed data set: which images of a larger one are kept, and a record of them.
 
-`load` is the way in. Reading the sources is in `sources` (each known data set), `layout` and
-`lists` (one's own), `images` (decoding files) and `files` (folders, zips); `audit` looks at what
-was found.
+Data sets by name, folders, zips and arrays are read in `data`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Protocol
 
 import torch
-from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
-from facog_lab.config import Config, unknown
-from facog_lab.data import audit, builtin
-from facog_lab.data.audit import Audit
-from facog_lab.data.builtin import find_data, project_root
-from facog_lab.data.contents import Report
-from facog_lab.data.decode import ImageFiles, Images, channel_statistics, chosen
-from facog_lab.data.listing import DataError
-from facog_lab.data.long_tail import Profile, long_tail_counts
+from facog_lab.config import DataError
 from facog_lab.rng import rng_for
+from facog_lab.settings import Profile
 
-__all__ = [
-    "DataConfig",
-    "DataError",
-    "ImageFiles",
-    "LongTailed",
-    "find_data",
-    "fingerprint",
-    "load",
-    "long_tail_counts",
-    "project_root",
-]
-
-DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "imagenet_lt", "folder:PATH")
-FILE_SETTINGS = ("image_size", "image_root", "train_list", "test_list")
+Report = Callable[[str], None]  # takes a line of text now and then while something is read
 
 
-class DataConfig(Config):
-    """Which data set, and how its long tail is made."""
+class LateImages(Protocol):
+    """Images that are decoded when they are asked for, indexed like a tensor."""
 
-    dataset: str = Field("digits", description="one of " + ", ".join(DATASETS))
-    profile: Profile = Field(
-        "exponential",
-        description="exponential: from the largest class down to 1/imbalance_ratio of it; gamo: "
-        "4,000 to 40 over ten classes; as_found: every image",
-    )
-    imbalance_ratio: float = Field(
-        20, ge=1, le=10_000, description="largest class / smallest class, of exponential only"
-    )
-    split_seed: int = Field(0, ge=0, lt=2**31, description="draws the images of each class")
-    image_root: str | None = Field(
-        None, description="imagenet_lt: the folder that the lists' paths start from"
-    )
-    train_list: str | None = Field(
-        None, description="imagenet_lt: list of training images, if not ImageNet_LT_train.txt"
-    )
-    test_list: str | None = Field(
-        None, description="imagenet_lt: list of test images, if not ImageNet_LT_test.txt"
-    )
-    image_size: int | None = Field(
-        None,
-        ge=8,
-        le=512,
-        description="folder and imagenet_lt: images are scaled to this shorter side, in pixels, "
-        "and cropped to a square; None: their own side if all are equal and square, else 64 "
-        "(imagenet_lt: 256)",
-    )
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(N, channels, side, side)."""
+        ...
 
-    @field_validator("dataset")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        if value in ("folder", "folder:", "folder:PATH"):
-            raise ValueError("write the path of a folder or a .zip after `folder:`.")
-        if value not in DATASETS and not value.startswith("folder:"):
-            raise ValueError(unknown(value, DATASETS, "data set"))
-        return value
+    @property
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation to normalise each channel by, on the scale from 0 to 1."""
+        ...
 
-    @model_validator(mode="after")
-    def _fits_the_dataset(self) -> DataConfig:
-        family = self.dataset.split(":")[0]
-        used = {"folder": FILE_SETTINGS[:1], "imagenet_lt": FILE_SETTINGS}.get(family, ())
-        for name in FILE_SETTINGS:
-            if name not in used and getattr(self, name) is not None:
-                raise ValueError(
-                    f"{name} = {getattr(self, name)!r}: {family} has no use for it; leave it None."
-                )
-        return self
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Tensor | slice | int) -> Tensor: ...
+
+    def content(self, report: Report | None = None) -> str:
+        """A hash of what they are made of."""
+        ...
+
+
+Images = Tensor | LateImages
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -101,8 +55,7 @@ class LongTailed:
         name: of the data set, e.g. "fashion_mnist"; a folder's own name.
         class_names: C of them.
         available: C numbers, images of each class in the source's training set.
-        images: (N, channels, side, side) uint8; `ImageFiles` where they do not fit in memory, which
-            is indexed alike.
+        images: (N, channels, side, side) uint8; or `LateImages`, where they do not fit in memory.
         labels: (N,) int64.
         index: (N,) int64, positions in the source's full training set, ascending: the split.
         test_images: (M, channels, side, side) uint8, likewise.
@@ -110,11 +63,11 @@ class LongTailed:
         test_protocols: positions in the test set by protocol: always "full"; "gamo" for MNIST and
             Fashion-MNIST, 100 of the first 800 images of each class.
         mean: of each channel on the scale from 0 to 1, over the training images (ImageNet's for
-            `ImageFiles`).
+            `LateImages`).
         std: likewise, above 0.
         split_hash: SHA-256 of index and labels as little-endian int64.
         fingerprint: of the split and all images and test labels; what a run's key is made of.
-        audit: what was found in one's own data; None for published sets.
+        audit: what was found in one's own data, see `data.audit`; None for published sets.
     """
 
     name: str
@@ -130,7 +83,7 @@ class LongTailed:
     std: tuple[float, ...]
     split_hash: str
     fingerprint: str
-    audit: Audit | None = None
+    audit: Any = None
 
     @property
     def num_classes(self) -> int:
@@ -166,79 +119,148 @@ class LongTailed:
         )
 
 
-def load(config: DataConfig, *, report: Report | None = None) -> LongTailed:
-    """The long-tailed data set that a config asks for.
+def choose(
+    name: str,
+    labels: Tensor,
+    class_names: Sequence[str],
+    profile: Profile,
+    ratio: float,
+    split_seed: int,
+) -> Tensor:
+    """(n,) int64, ascending: the images that a long-tailed subset keeps."""
+    available = labels.bincount(minlength=len(class_names)).tolist()
+    counts = long_tail_counts(profile, available, ratio, class_names)
+    return draw(by_class(labels, len(counts)), counts, rng_for("cpu", "split", name, split_seed))
 
-    Args:
-        config: its settings.
-        report: takes a line of text now and then while images are downloaded or decoded.
 
-    Raises:
-        DataError: for data that are missing, damaged, or too few for the profile.
-    """
-    report = report or (lambda line: None)
-    name, source = builtin.name_of(config), builtin.read(config, report)
-    available = source.labels.bincount(minlength=len(source.class_names)).tolist()
-    counts = long_tail_counts(config.profile, available, config.imbalance_ratio, source.class_names)
-    rng = rng_for("cpu", "split", name, config.split_seed)
-    index = _draw(_by_class(source.labels, len(counts)), counts, rng)
-    labels = source.labels[index]
-    published = not config.dataset.startswith("folder:")
-    if found := audit.look(name, source, index, published, report):
-        report(str(found))
-    images, test_images = chosen(source, index, report)
-    mean, std = channel_statistics(images)
-    split_hash = _sha256(index, labels)
+def build(
+    name: str,
+    class_names: tuple[str, ...],
+    available: tuple[int, ...],
+    images: Images,
+    labels: Tensor,
+    index: Tensor,
+    test_images: Images,
+    test_labels: Tensor,
+    report: Report | None = None,
+    **more: Any,
+) -> LongTailed:
+    """A data set of its parts, with what is computed from them; `more` are further fields."""
+    mean, std = _statistics(images) if isinstance(images, Tensor) else images.statistics
+    split_hash = sha256(index, labels)
     return LongTailed(
         name=name,
-        class_names=source.class_names,
-        available=tuple(available),
+        class_names=class_names,
+        available=available,
         images=images,
         labels=labels,
         index=index,
         test_images=test_images,
-        test_labels=source.test_labels,
-        test_protocols=_protocols(config.dataset, source.test_labels, config.split_seed),
+        test_labels=test_labels,
         mean=mean,
         std=std,
         split_hash=split_hash,
-        fingerprint=_sha256(split_hash, images, test_images, source.test_labels, report=report),
-        audit=found,
+        fingerprint=sha256(split_hash, images, test_images, test_labels, report=report),
+        **{"test_protocols": {"full": torch.arange(len(test_labels))}} | more,
     )
 
 
-def fingerprint(config: DataConfig, report: Report | None = None) -> str:
-    """SHA-256 of all that a data set holds: images, labels, names of classes.
+GAMO_COUNTS = (4000, 2000, 1000, 750, 500, 350, 200, 100, 60, 40)
+NEAR = 1e-9  # of a whole number, relative: there, rounding decides what a float is truncated to
 
-    Unlike `LongTailed.fingerprint`, whatever subset is kept of it, and without decoding files.
+
+def long_tail_counts(
+    profile: Profile,
+    available: Sequence[int],
+    imbalance_ratio: float,
+    class_names: Sequence[str] | None = None,
+) -> list[int]:
+    """How many images of each class a long-tailed subset has.
+
+    exponential [LDAM-DRW]: n_i = int(N_max · (1/ratio)^(i/(C-1))), N_max the largest class found,
+    i the class's rank by images found: the order of labels where all classes are equal, as in
+    CIFAR. gamo [GAMO]: 4,000 to 40, in the order of labels. as_found: all.
 
     Args:
-        config: its settings; profile, ratio and split seed play no part.
-        report: takes a line of progress now and then.
+        profile: its name.
+        available: images found of each class, in the order of labels.
+        imbalance_ratio: of exponential, at least 1.
+        class_names: for the errors.
 
     Raises:
-        DataError: for data that are missing or damaged.
+        DataError: naming a class with fewer images than the profile asks, or none.
     """
-    source = builtin.read(config, report or (lambda line: None))
-    parts = [source.images, source.labels, source.test_images, source.test_labels]
-    return _sha256(*source.class_names, *parts, report=report)
+    names = class_names or [f"class {label}" for label in range(len(available))]
+    empty = [name for name, count in zip(names, available, strict=True) if count == 0]
+    if empty:
+        raise DataError(f"Class {empty[0]!r} has no training images. Add some, or leave it out.")
+    if profile == "as_found":
+        return list(available)
+    if profile == "gamo":
+        if len(available) != len(GAMO_COUNTS):
+            raise DataError(
+                f"profile = 'gamo' is made for ten classes, and there are {len(available)}: use "
+                "'exponential' or 'as_found'."
+            )
+        counts, at = list(GAMO_COUNTS), ""
+    else:
+        counts = _exponential(available, imbalance_ratio)
+        at = f" at imbalance_ratio {imbalance_ratio:g}"
+    for name, wanted, found in zip(names, counts, available, strict=True):
+        if not 1 <= wanted <= found:
+            remedy = _remedy(available, wanted) if at else "use profile = 'exponential'"
+            raise DataError(
+                f"Class {name!r} has {found:,} training images, and profile {profile!r}{at} "
+                f"asks for {wanted:,}: {remedy}."
+            )
+    return counts
 
 
-def _protocols(dataset: str, test_labels: Tensor, split_seed: int) -> dict[str, Tensor]:
-    protocols = {"full": torch.arange(len(test_labels))}
-    if dataset in ("mnist", "fashion_mnist"):
-        rng = rng_for("cpu", "gamo test", dataset, split_seed)
-        first = [places[:800] for places in _by_class(test_labels, 10)]
-        protocols["gamo"] = _draw(first, [100] * 10, rng)
-    return protocols
+def _exponential(available: Sequence[int], ratio: float) -> list[int]:
+    largest, last = max(available), max(1, len(available) - 1)
+    counts = [0] * len(available)
+    for rank, label in enumerate(sorted(range(len(available)), key=lambda i: -available[i])):
+        counts[label] = _truncated(largest, ratio, rank, last)
+    return counts
 
 
-def _by_class(labels: Tensor, num_classes: int) -> tuple[Tensor, ...]:
+def _truncated(largest: int, ratio: float, rank: int, last: int) -> int:
+    """int(largest · (1/ratio)^(rank/last)), exact where the float is close to a whole number."""
+    value = largest * (1 / ratio) ** (rank / last)
+    whole = round(value)
+    if abs(value - whole) > NEAR * whole:
+        return int(value)
+    exact = Fraction(repr(float(ratio)))  # as it was written: 2.1 and not the float next to it
+    return whole if largest**last >= whole**last * exact**rank else whole - 1
+
+
+def _remedy(available: Sequence[int], wanted: int) -> str:
+    """What to ask for instead: ratios for which no class is asked for more than it has."""
+    ranked, last = sorted(available, reverse=True), max(1, len(available) - 1)
+    most = min(10_000, ranked[0])  # of larger ones the last class is asked for no image
+    # The ratio at which a class would be asked for one image more than it has.
+    needed = max(
+        ((ranked[0] / (n + 1)) ** (last / i) for i, n in enumerate(ranked) if i), default=1
+    )
+    least = max(1, math.floor(min(needed, most)))
+    if _exceeds(available, least):  # floats may have been rounded to the other side of a whole one
+        least += 1
+    if least > most or _exceeds(available, least):
+        return "use profile = 'as_found'"
+    bound = f"of at most {most:,}" if wanted < 1 else f"of at least {least:,}"
+    return f"take an imbalance_ratio {bound}, or profile = 'as_found'"
+
+
+def _exceeds(available: Sequence[int], ratio: float) -> bool:
+    return any(a < b for a, b in zip(available, _exponential(available, ratio), strict=True))
+
+
+def by_class(labels: Tensor, num_classes: int) -> tuple[Tensor, ...]:
     """The positions of each class, ascending."""
     return labels.argsort(stable=True).split(labels.bincount(minlength=num_classes).tolist())
 
 
-def _draw(places: Sequence[Tensor], counts: Sequence[int], rng: torch.Generator) -> Tensor:
+def draw(places: Sequence[Tensor], counts: Sequence[int], rng: torch.Generator) -> Tensor:
     """So many of each class's positions without replacement; all of them ascending.
 
     A class's order does not depend on the counts: the subset of a larger ratio is a part of that
@@ -251,7 +273,7 @@ def _draw(places: Sequence[Tensor], counts: Sequence[int], rng: torch.Generator)
     return torch.cat(kept).sort()[0]
 
 
-def _sha256(*parts: str | Images, report: Report | None = None) -> str:
+def sha256(*parts: str | Images, report: Report | None = None) -> str:
     """Of texts, the little-endian bytes of tensors, and the content of image files."""
     total = hashlib.sha256()
     for part in parts:
@@ -261,3 +283,18 @@ def _sha256(*parts: str | Images, report: Report | None = None) -> str:
         else:
             total.update((part if isinstance(part, str) else part.content(report)).encode())
     return total.hexdigest()
+
+
+def _statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, on the scale from 0 to 1, exact.
+
+    The deviation is at least one grey level, so that constant images can be divided by it.
+    """
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    means, stds = [], []
+    for channel in images.unbind(1):
+        share = channel.flatten().bincount(minlength=256).double() / channel.numel()  # by level
+        mean = (share * levels).sum().item()
+        means.append(mean)
+        stds.append(max(1 / 255, math.sqrt((share * (levels - mean) ** 2).sum().item())))
+    return tuple(means), tuple(stds)

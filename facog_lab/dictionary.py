@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
-from facog_lab.config import Config
-from facog_lab.dataset import ImageFiles
-from facog_lab.phase1 import Phase1
-from facog_lab.rng import derive_seed
-from facog_lab.runs import distributed
-from facog_lab.runs.environment import keep_freed_memory
-from facog_lab.runs.mmap import Shapes
-from facog_lab.views import make_views
-
-BATCH = 500  # images in a forward pass; the result does not depend on it beyond rounding
-
-
-class DictionaryConfig(Config):
-    """Settings of the feature dictionary."""
-
-    views: int = Field(
-        0, ge=0, le=100, description="augmented features per image, besides the clean one"
-    )
-    seed: int = Field(0, ge=0, lt=2**31, description="of the augmented views")
+from facog_lab.settings import MAX_N_S
 
 
 @dataclass(frozen=True)
@@ -214,59 +196,74 @@ class FeatureDictionary:
         )
 
 
-def layout(phase1: Phase1, config: DictionaryConfig) -> Shapes:
-    """Types and shapes of what `extract` makes, by name."""
-    data, copies = phase1.data, 1 + config.views
-    rows, test, width = copies * len(data.labels), len(data.test_labels), phase1.feature_dim
-    return {
-        "features": (torch.float32, (rows, width)),
-        "labels": (torch.int64, (rows,)),
-        "images": (torch.int64, (rows,)),
-        "test_features": (torch.float32, (test, width)),
-        "test_labels": (torch.int64, (test,)),
-    }
-
-
-def extract(
-    phase1: Phase1,
-    config: DictionaryConfig,
-    report: Callable[[int], None] = lambda images: None,
-    into: dict[str, Tensor] | None = None,
-) -> FeatureDictionary:
-    """All training and test images through the frozen backbone, in evaluation mode.
+class References:
+    """Which real features are mixed: drawn afresh for every sample, or one set for each class.
 
     Args:
-        phase1: the finished loop; its model, data and views are used.
-        config: how many augmented features to keep besides the clean ones.
-        report: called with the number of images just done.
-        into: tensors by `layout`, which several processes share and fill together; made in
-            memory when None.
-
-    Raises:
-        ValueError: if a feature is not finite.
+        dictionary: where the features are.
+        fixed: draw one set per class now, with `rng` (§3.2's other reading).
+        rng: for the fixed sets.
     """
-    data, first = phase1.data, distributed.rank() == 0
-    made = into or {
-        name: torch.empty(s, dtype=t) for name, (t, s) in layout(phase1, config).items()
-    }
-    copies = 1 + config.views
-    labels = data.labels.repeat(copies)
-    order = labels.argsort(stable=True)
-    row = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
-    if first:
-        made["labels"].copy_(labels[order])
-        made["images"].copy_(order % len(data.labels))
-        made["test_labels"].copy_(data.test_labels)
-    keep_freed_memory(phase1.device.type == "cpu")
-    recipes = [("clean", 0, 0)]
-    recipes += [(phase1.config.augmentation, config.seed, view) for view in range(config.views)]
-    for recipe, rows in zip(recipes, row.chunk(copies), strict=True):
-        _fill(made["features"], rows, phase1, data.images, recipe, report)
-    test_rows = torch.arange(len(data.test_labels))
-    _fill(made["test_features"], test_rows, phase1, data.test_images, recipes[0], report)
-    keep_freed_memory(False)
-    distributed.wait()
-    return FeatureDictionary.from_tensors(made, data.class_names)
+
+    def __init__(self, dictionary: FeatureDictionary, fixed: bool, rng: torch.Generator) -> None:
+        self.dictionary = dictionary
+        self.sets: Tensor | None = None
+        if fixed:
+            # A class smaller than a set repeats its features in turn, so that the first n_s of a
+            # set are different ones wherever the class has as many.
+            self.sets = torch.stack(
+                [
+                    first
+                    + torch.randperm(size, generator=rng, device=rng.device).repeat(
+                        math.ceil(MAX_N_S / size)
+                    )[:MAX_N_S]
+                    for first, size in zip(
+                        dictionary.starts.tolist(), dictionary.starts.diff().tolist(), strict=False
+                    )
+                ]
+            )
+
+    def rows(self, labels: Tensor, n_s: int, rng: torch.Generator) -> Tensor:
+        """(B, n_s) rows of the dictionary for (B,) labels."""
+        if self.sets is None:
+            return self.dictionary.draw(labels, n_s, rng)
+        return self.sets[labels, :n_s]
+
+
+def head_classes(class_counts: Tensor) -> Tensor:
+    """The classes with at least as many training images as the mean class, (H,) int64.
+
+    On CIFAR-100-LT at ratio 100 they are the 33 largest; the definition needs no fixed number of
+    images, so that small data sets have head classes, too.
+    """
+    return (class_counts >= class_counts.double().mean()).nonzero()[:, 0]
+
+
+def head_rows(dictionary: FeatureDictionary) -> Tensor:
+    """The rows of all head classes, int64."""
+    return torch.isin(dictionary.labels, head_classes(dictionary.class_counts)).nonzero()[:, 0]
+
+
+def class_means(dictionary: FeatureDictionary) -> Tensor:
+    """(C, D) the mean feature of each class."""
+    sums = torch.zeros(
+        dictionary.num_classes, dictionary.feature_dim, device=dictionary.features.device
+    ).index_add_(0, dictionary.labels, dictionary.features.float())
+    return sums / dictionary.starts.diff()[:, None]
+
+
+def nearest_heads(dictionary: FeatureDictionary, count: int) -> Tensor:
+    """The head classes whose means are nearest to each class's, nearest first.
+
+    Returns:
+        (C, n) int64, n at most `count`: another class than the own one wherever there are two
+        head classes or more.
+    """
+    heads, means = head_classes(dictionary.class_counts), class_means(dictionary)
+    far = torch.cdist(means, means[heads])  # (C, H)
+    own = heads == torch.arange(len(means), device=heads.device)[:, None]
+    far = far.masked_fill(own, torch.inf)
+    return heads[far.topk(min(count, max(1, len(heads) - 1)), largest=False).indices]
 
 
 def _images_per_class(labels: Tensor, images: Tensor, num_classes: int) -> Tensor:
@@ -279,47 +276,3 @@ def _starts(labels: Tensor, num_classes: int) -> Tensor:
     """(C + 1,) int64: where the rows of each class begin once they are grouped."""
     rows = torch.bincount(labels, minlength=num_classes)
     return torch.cat([rows.new_zeros(1), rows.cumsum(0)])
-
-
-@torch.no_grad()
-def _fill(
-    features: Tensor,
-    rows: Tensor,
-    phase1: Phase1,
-    images: Tensor | ImageFiles,
-    view: tuple[str, int, int],
-    report: Callable[[int], None],
-) -> None:
-    """Puts the feature of one view of each image into its row; every process does some batches.
-
-    Args:
-        features: (R, D), to be filled.
-        rows: (N,) int64, the row of each image.
-        phase1: whose backbone is used.
-        images: N of them.
-        view: recipe, seed, and which view of an image.
-        report: see `extract`.
-    """
-    phase1.model.eval()
-    recipe, seed, number = view
-    for batch, index in enumerate(torch.arange(len(images)).split(BATCH)):
-        if batch % distributed.count() == distributed.rank():
-            views = make_views(
-                images[index].to(phase1.device),
-                recipe,
-                seed=derive_seed(seed, "dictionary"),
-                epoch=0,
-                index=index.to(phase1.device),
-                view=number,
-                size=phase1.config.crop_size or None,
-                mean=phase1.data.mean,
-                std=phase1.data.std,
-            ).contiguous(memory_format=phase1.memory_format)
-            made = phase1.model.backbone(views).float().cpu()
-            if not made.isfinite().all():
-                raise ValueError(
-                    f"a feature of images {index[0]} to {index[-1]} holds NaN or infinity: phase 1 "
-                    "must be made again."
-                )
-            features[rows[index]] = made
-        report(len(index))

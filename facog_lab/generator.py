@@ -1,63 +1,30 @@
-"""Everything that makes features for a class, behind one small protocol.
+"""What makes features for a class, behind one small protocol; and FACoG, the paper's.
 
 An oversampler is fitted to a dictionary when it is made, takes training steps, and gives features
-for wanted labels. Those here mix n_s real features of the class with convex weights w,
-f̃ = Σ w_i f_i; they differ in where w comes from. FACoG (§3.3) learns it; the others are the null
-baselines that say what the learning is worth. The rivals are in `smote`, `adversarial` and
-`borrowing`; `makers` makes the one that a config names.
+for wanted labels. FACoG (§3.3) mixes n_s real features of the class with convex weights w that it
+learns, f̃ = Σ w_i f_i. The null baselines, which say what the learning is worth, and the rivals are
+in `rivals`, registered alike.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import Literal, NamedTuple, Protocol
+import copy
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facog_lab import losses, models
-from facog_lab.dictionary import FeatureDictionary
+from facog_lab import losses, models, registry
+from facog_lab.dictionary import FeatureDictionary, References
 from facog_lab.metrics import weight_entropy
-from facog_lab.runs import checkpoint
-from facog_lab.settings import MAX_N_S, Controls, OversamplerName
+from facog_lab.registry import register_oversampler
+from facog_lab.rng import rng_for, seeded
+from facog_lab.settings import MAX_N_S, Controls, Phase2Config
 
 PART = 512  # of many generated features, those whose weights are made at once
-
-
-class References:
-    """Which real features are mixed: drawn afresh for every sample, or one set for each class.
-
-    Args:
-        dictionary: where the features are.
-        fixed: draw one set per class now, with `rng` (§3.2's other reading).
-        rng: for the fixed sets.
-    """
-
-    def __init__(self, dictionary: FeatureDictionary, fixed: bool, rng: torch.Generator) -> None:
-        self.dictionary = dictionary
-        self.sets: Tensor | None = None
-        if fixed:
-            # A class smaller than a set repeats its features in turn, so that the first n_s of a
-            # set are different ones wherever the class has as many.
-            self.sets = torch.stack(
-                [
-                    first
-                    + torch.randperm(size, generator=rng, device=rng.device).repeat(
-                        math.ceil(MAX_N_S / size)
-                    )[:MAX_N_S]
-                    for first, size in zip(
-                        dictionary.starts.tolist(), dictionary.starts.diff().tolist(), strict=False
-                    )
-                ]
-            )
-
-    def rows(self, labels: Tensor, n_s: int, rng: torch.Generator) -> Tensor:
-        """(B, n_s) rows of the dictionary for (B,) labels."""
-        if self.sets is None:
-            return self.dictionary.draw(labels, n_s, rng)
-        return self.sets[labels, :n_s]
 
 
 class Mix(NamedTuple):
@@ -82,6 +49,11 @@ class Mix(NamedTuple):
 class Oversampler(Protocol):
     """What phase 2 asks of an oversampler."""
 
+    @property
+    def parts(self) -> Mapping[str, nn.Module | torch.optim.Optimizer]:
+        """Networks and optimisers, by name: what a later session needs to go on."""
+        ...
+
     def train_step(self, controls: Controls, rng: torch.Generator) -> dict[str, Tensor]:
         """One training step; the losses and figures to log."""
         ...
@@ -90,100 +62,80 @@ class Oversampler(Protocol):
         """Features for (B,) int64 labels."""
         ...
 
-    def state(self) -> dict[str, Tensor]:
-        """What a later session needs to go on."""
-        ...
-
-    def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Goes on from what `state` gave."""
-        ...
-
 
 class Unlearned:
-    """What oversamplers share that learn nothing: no step, no state."""
+    """What oversamplers share that learn nothing: no step, nothing to keep."""
+
+    parts: ClassVar[dict[str, nn.Module | torch.optim.Optimizer]] = {}
 
     def train_step(self, controls: Controls, rng: torch.Generator) -> dict[str, Tensor]:
         """Nothing to learn."""
         return {}
 
-    def state(self) -> dict[str, Tensor]:
-        """Nothing."""
-        return {}
 
-    def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Nothing."""
+class Given(NamedTuple):
+    """What an oversampler is made from; a registered function takes it.
 
-
-class Learned:
-    """What oversamplers share that learn: their state is that of networks and optimisers."""
-
-    parts: dict[str, nn.Module | torch.optim.Optimizer]
-
-    def state(self) -> dict[str, Tensor]:
-        """All networks and optimisers."""
-        return checkpoint.pack(**self.parts)
-
-    def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Goes on from what `state` gave."""
-        checkpoint.unpack(tensors, **self.parts)
-
-
-class ConvexNull(Unlearned):
-    """A null baseline: convex weights that are drawn or fixed, never learned.
-
-    Args:
-        references: the features to mix.
-        name: "random_oversampling" repeats one real feature, "uniform_weights" takes the mean of
-            n_s, "dirichlet_weights" draws w from Dirichlet(1), uniform on the simplex.
+    Attributes:
+        config: FACoG's settings, and the seed of initial weights.
+        dictionary: what it is fitted to; all that it makes lies on the same device.
+        projector: f_proj of phase 1.
+        classifier: f_cls, the very module that phase 2 trains, only to be looked at: the generators
+            of GAMO and SAFA learn from what it says at present.
     """
 
-    def __init__(self, references: References, name: OversamplerName) -> None:
-        self.references, self.name = references, name
+    config: Phase2Config
+    dictionary: FeatureDictionary
+    projector: nn.Module
+    classifier: nn.Module
 
-    def generate(self, labels: Tensor, controls: Controls, rng: torch.Generator) -> Mix:
-        """(B, D) features for (B,) labels."""
-        rows = self.references.rows(labels, controls.n_s, rng)
-        # Exponential draws, divided by their sum, are Dirichlet(1).
-        weights = torch.empty(rows.shape, device=labels.device).exponential_(generator=rng)
-        if self.name == "uniform_weights":
-            weights = torch.ones_like(weights)
-        elif self.name == "random_oversampling":
-            # The largest of equal draws is in a random slot; fixed references keep their slots.
-            weights = F.one_hot(weights.argmax(1), controls.n_s).to(weights.dtype)
-        weights = weights / weights.sum(1, keepdim=True)
-        return mix(self.references.dictionary, rows, weights)
+    def references(self) -> References:
+        """The features to mix, fresh or fixed as the config says."""
+        rng = rng_for(self.dictionary.features.device, self.config.seed, "references")
+        return References(self.dictionary, self.config.references == "fixed", rng)
+
+    def initial_weights(self) -> AbstractContextManager[None]:
+        """Networks that are made inside have the weights of the config's seed."""
+        return seeded(self.config.seed, "phase2", "weights")
+
+    def discriminator(self) -> models.Discriminator:
+        """A new D for these features."""
+        return models.Discriminator(self.dictionary.num_classes, self.dictionary.feature_dim)
 
 
-class FACoG(Learned):
+def make_oversampler(
+    config: Phase2Config,
+    dictionary: FeatureDictionary,
+    projector: nn.Module,
+    classifier: nn.Module,
+) -> Oversampler:
+    """The oversampler that a config names, new; see `Given`."""
+    given = Given(config, dictionary, projector, classifier)
+    made: Oversampler = registry.oversamplers[config.oversampler].make(given)
+    return made
+
+
+class FACoG:
     """The paper's oversampler: G proposes w, D and the frozen projector say what is wrong with it.
 
     Args:
-        references: the features to mix.
-        projector: f_proj of phase 1; frozen, but gradients pass through it to G.
+        given: the features to mix, and the settings.
         generator: G, with the width of its noise as `.noise_dim`; see models.Generator.
-        batch_size: labels in a step.
-        optimizer: "sgd" (momentum 0.9, weight decay 1e-4) or "adam" (β1 0.5), for G and D.
-        candidates: what L_asc compares anchors with.
+        discriminator: D.
     """
 
     def __init__(
-        self,
-        references: References,
-        projector: nn.Module,
-        generator: nn.Module,
-        discriminator: models.Discriminator,
-        *,
-        batch_size: int,
-        optimizer: Literal["sgd", "adam"],
-        candidates: losses.Candidates,
+        self, given: Given, generator: nn.Module, discriminator: models.Discriminator
     ) -> None:
-        self.references, self.dictionary = references, references.dictionary
-        self.projector = projector.requires_grad_(False)
-        self.generator, self.discriminator = generator, discriminator
-        self.batch_size, self.candidates = batch_size, candidates
-        self.generator_optimizer = make_optimizer(generator, optimizer)
-        self.discriminator_optimizer = make_optimizer(discriminator, optimizer)
-        self.parts = {
+        config, device = given.config, given.dictionary.features.device
+        self.references, self.dictionary = given.references(), given.dictionary
+        # Frozen, but gradients pass through it to G.
+        self.projector = copy.deepcopy(given.projector).to(device).requires_grad_(False)
+        self.generator, self.discriminator = generator.to(device), discriminator.to(device)
+        self.batch_size, self.candidates = config.batch_size, config.asc_candidates
+        self.generator_optimizer = make_optimizer(generator, config.optimizer)
+        self.discriminator_optimizer = make_optimizer(discriminator, config.optimizer)
+        self.parts: dict[str, nn.Module | torch.optim.Optimizer] = {
             "generator": generator,
             "discriminator": discriminator,
             "generator_optimizer": self.generator_optimizer,
@@ -276,6 +228,21 @@ class FACoG(Learned):
     def _noise(self, labels: Tensor, rng: torch.Generator) -> Tensor:
         width = int(self.generator.noise_dim)  # type: ignore[arg-type]
         return torch.randn(len(labels), width, generator=rng, device=labels.device)
+
+
+@register_oversampler("facog", label="FACoG", family="FACoG", about="weights that G learns (paper)",
+                      in_hull=True)  # fmt: skip
+def facog(given: Given) -> FACoG:
+    """G sees noise and class, or, under generator = "attention", the features that it mixes."""
+    config, of = given.config, given.dictionary
+    generator: nn.Module
+    with given.initial_weights():
+        if config.generator == "attention":
+            generator = models.AttentionGenerator(of.num_classes, of.feature_dim)
+        else:
+            hidden, normed = config.generator_hidden, config.generator_batch_norm
+            generator = models.Generator(of.num_classes, MAX_N_S, hidden, normed)
+        return FACoG(given, generator, given.discriminator())
 
 
 def real_batch(

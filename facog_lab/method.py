@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from facog_lab import losses, models
 from facog_lab.dataset import LongTailed
-from facog_lab.phase1 import Phase1Config
-from facog_lab.phase2 import Phase2Config
 from facog_lab.rng import rng_for, seeded
+from facog_lab.settings import Phase1Config, Phase2Config
 from facog_lab.views import make_views
 
 

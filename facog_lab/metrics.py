@@ -1,14 +1,42 @@
-"""Predictions to numbers: ACSA, GM, top-1, many / medium / few, tail, per class."""
+"""What loops report, and predictions to numbers: ACSA, GM, top-1, many / medium / few, tail."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+# What happened while a run was made, as columns: history["epochs"]["loss"][3]. Numbers, names of
+# options, and None where there was nothing to measure.
+History = dict[str, dict[str, list[Any]]]
 MANY_ABOVE, FEW_BELOW = 100, 20  # training images of a class; 20 to 100 is medium (Liu et al. 2019)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a loop yields after every step.
+
+    Attributes:
+        step: how many steps were taken so far.
+        epoch: the epoch the step belongs to, from 0.
+        ends_epoch: whether it is the last of its epoch.
+        figures: what was measured; phase 1 measures once an epoch, phase 2 at every step.
+    """
+
+    step: int
+    epoch: int
+    ends_epoch: bool
+    figures: dict[str, float]
+
+
+def append(table: dict[str, list[Any]], row: dict[str, Any]) -> None:
+    """Adds a row to a table of columns; what a row lacks is None in its column."""
+    rows = len(next(iter(table.values()), []))
+    for name in {**table, **row}:
+        table.setdefault(name, [None] * rows).append(row.get(name))
 
 
 @dataclass(frozen=True)

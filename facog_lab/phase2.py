@@ -4,67 +4,30 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
-from facog_lab import metrics, models
+from facog_lab import metrics, models, registry
 from facog_lab.config import ConfigError, Device
+from facog_lab.device import one_thread, pick_device
 from facog_lab.dictionary import FeatureDictionary
-from facog_lab.generator import Mix, Oversampler, figures_of, make_optimizer, take_step
-from facog_lab.makers import make_oversampler
-from facog_lab.rng import rng_for
-from facog_lab.runs import checkpoint, store
-from facog_lab.runs.divergence import Rewind, bad_figures, bad_gradients
-from facog_lab.runs.memory import Step, append, enough_memory, one_thread, pick_device
-from facog_lab.settings import (
-    Controls,
-    LabelSelection,
-    OversamplerName,
-    controls_at,
-    controls_of,
+from facog_lab.generator import (
+    Mix,
+    Oversampler,
+    figures_of,
+    make_optimizer,
+    make_oversampler,
+    take_step,
 )
+from facog_lab.metrics import Step, append
+from facog_lab.rng import rng_for
+from facog_lab.settings import Controls, LabelSelection, Phase2Config, controls_of
 
-OF_CLASSIFIER = ("loss_cls", "entropy", "max_weight", "added")  # what its step measures
 ROWS_AT_ONCE = 10_000  # of test features; a layer of all of ImageNet-LT's takes 400 MB
 SCORED = ("acsa", "gm", "tail20", "tail20_gm")  # what the history has of every epoch
-
-
-class Phase2Config(Controls):
-    """Settings of phase 2; the defaults are the paper's. Controls may change while it runs."""
-
-    LATER: ClassVar[dict[str, Any]] = {"logit_prior": "none"}
-
-    references: Literal["fresh", "fixed"] = Field(
-        "fresh", description="n_s features drawn for every sample, or one set per class"
-    )
-    generator: Literal["mlp", "attention"] = Field(
-        "mlp", description="G sees noise and class alone (paper), or the features it mixes too"
-    )
-    generator_hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
-        (256, 64), min_length=1, max_length=8, description="hidden widths of the mlp generator"
-    )
-    generator_batch_norm: bool = Field(False, description="batch norm in the mlp generator")
-    asc_candidates: Literal["both", "real", "generated"] = Field(
-        "both", description="what L_asc compares generated features with"
-    )
-    classifier_batches: Literal["mixed", "literal"] = Field(
-        "mixed", description="generated and real features, or generated alone"
-    )
-    logit_prior: Literal["none", "seen"] = Field(
-        "none",
-        description="seen: in training, the log of how often the classifier sees each class is "
-        "added to its logits, as in Balanced Softmax",
-    )
-    epochs: int = Field(40, ge=1, le=10_000, description="passes over as many real features")
-    batch_size: int = Field(128, ge=2, le=65_536, description="of G, D and the classifier each")
-    optimizer: Literal["sgd", "adam"] = Field(
-        "sgd", description="of G and D: SGD (paper) or Adam with β1 0.5 (try lr 2e-4)"
-    )
-    seed: int = Field(0, ge=0, lt=2**31, description="of initial weights and all draws")
 
 
 def label_probabilities(class_counts: Tensor, selection: LabelSelection) -> Tensor:
@@ -116,10 +79,6 @@ class Phase2:
         scores: of the classifier at the end of the last epoch.
         history: table "steps" with every loss, the entropy of w and the controls; table "epochs"
             with what the classifier scores on the full test set.
-
-    Raises:
-        loop.TrainingError: naming step and term, if one is NaN or infinite; the loop is then as
-            before that step.
     """
 
     phase = "phase 2"
@@ -138,7 +97,7 @@ class Phase2:
         self.optimizer = make_optimizer(self.classifier, "sgd")
         self.projector = model.projector
         self.controls = controls_of(config)
-        self._oversamplers: dict[OversamplerName, Oversampler] = {}
+        self._oversamplers: dict[str, Oversampler] = {}
         self._probabilities: dict[LabelSelection, Tensor] = {}
         self.probabilities(config.label_selection)  # says now if there is no class to choose
         images = int(dictionary.class_counts.sum())
@@ -146,8 +105,7 @@ class Phase2:
         self.total_steps = config.epochs * self.steps_per_epoch
         self.step = 0
         self.scores = self.evaluate()
-        self.history: store.History = {"steps": {}, "epochs": {}}
-        self.rewind, self._read = Rewind(self), self.controls
+        self.history: metrics.History = {"steps": {}, "epochs": {}}
 
     def __iter__(self) -> Phase2:
         return self
@@ -155,65 +113,27 @@ class Phase2:
     def __next__(self) -> Step:
         if self.step >= self.total_steps:
             raise StopIteration
-        self.rewind.keep()
-        self._read = self.controls
-        row = self._take(self._read)
-        if bad := bad_figures(row):
-            raise self.rewind.error(bad)
-        return self._counted(row, self._read)
+        return self.take(self.controls)
 
-    def take_again(self, past: store.History) -> list[str]:
-        """See rewind.Loop."""
-        recorded = self.step < len(past["steps"].get("n_s", []))
-        controls = controls_at(past["steps"], self.step + 1) if recorded else self._read
-        row = self._take(controls)
-        if culprits := self._culprits(row, controls):
-            return culprits
-        self._counted(row, controls)
-        return []
-
-    def _take(self, controls: Controls) -> dict[str, float]:
-        """One step of D, G and the classifier: what was measured."""
-        seed, size = self.config.seed, self.config.batch_size
-        asked = f"batch_size = {size:,}, n_s = {controls.n_s}, D_E = {self.dictionary.feature_dim}"
-        with one_thread(self.device), enough_memory(self.phase, self.step + 1, self.device, asked):
+    def take(self, controls: Controls) -> Step:
+        """One step of D, G and the classifier; at an epoch's end the classifier is scored."""
+        seed, (epoch, batch) = self.config.seed, divmod(self.step, self.steps_per_epoch)
+        with one_thread(self.device):
             figures = self.oversampler_of(controls).train_step(
                 controls, rng_for(self.device, seed, "oversampler", self.step)
             )
             figures |= self.classifier_step(
                 controls, rng_for(self.device, seed, "classifier", self.step)
             )
-        self.step += 1
-        return dict(zip(figures, torch.stack(list(figures.values())).tolist(), strict=True))
-
-    def _counted(self, row: dict[str, float], controls: Controls) -> Step:
-        """Records a step; at an epoch's end, scores the classifier."""
-        epoch, batch = divmod(self.step - 1, self.steps_per_epoch)
-        append(self.history["steps"], row | controls.model_dump())
-        ends_epoch = batch == self.steps_per_epoch - 1
-        if ends_epoch:
-            with one_thread(self.device):
+            self.step += 1
+            row = dict(zip(figures, torch.stack(list(figures.values())).tolist(), strict=True))
+            append(self.history["steps"], row | controls.model_dump())
+            ends_epoch = batch == self.steps_per_epoch - 1
+            if ends_epoch:
                 self.scores = self.evaluate()
-            scored = {name: getattr(self.scores, name) for name in SCORED}
-            append(self.history["epochs"], {"step": self.step} | scored)
+                scored = {name: getattr(self.scores, name) for name in SCORED}
+                append(self.history["epochs"], {"step": self.step} | scored)
         return Step(self.step, epoch, ends_epoch, row)
-
-    def _culprits(self, row: dict[str, float], controls: Controls) -> list[str]:
-        """What was no number first in a step: D comes before G, and both before f_cls."""
-        parts = dict(getattr(self.oversampler_of(controls), "parts", {}))
-        of_d = {name: row[name] for name in row if name.startswith(("loss_d", "score_"))}
-        of_classifier = {name: row[name] for name in row if name in OF_CLASSIFIER}
-        others = {name: row[name] for name in row if name not in {**of_d, **of_classifier}}
-        discriminator = [("discriminator", parts.pop("discriminator", None))]
-        stages = (
-            bad_figures(of_d),
-            bad_gradients(discriminator),
-            bad_figures(others),
-            bad_gradients(parts.items()),
-            bad_figures(of_classifier),
-            bad_gradients([("classifier", self.classifier)]),
-        )
-        return next(filter(None, stages), [])
 
     def classifier_step(self, controls: Controls, rng: torch.Generator) -> dict[str, Tensor]:
         """One step of f_cls: cross-entropy on generated features and on as many real ones.
@@ -278,29 +198,30 @@ class Phase2:
         """What the classifier scores on the test features, all or those of a protocol."""
         return score(self.classifier, self.dictionary, protocol)
 
-    def state(self) -> dict[str, Tensor]:
-        """What a later session needs to go on from here."""
-        tensors = checkpoint.pack(classifier=self.classifier, optimizer=self.optimizer)
-        for name, oversampler in self._oversamplers.items():
-            tensors |= {f"{name}.{k}": v for k, v in oversampler.state().items()}
-        return tensors | {"step": torch.tensor(self.step)}
+    def parts(
+        self, saved: Iterable[str] | None = None
+    ) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        """What a later session needs to go on from here, besides the step and the history.
 
-    def load_state(self, tensors: dict[str, Tensor], history: store.History) -> None:
-        """Goes on from what `state` gave."""
-        checkpoint.unpack(tensors, classifier=self.classifier, optimizer=self.optimizer)
-        self.rewind.forget()
-        self._oversamplers = {}
-        for name in get_args(OversamplerName):
-            own = {
-                k.removeprefix(f"{name}."): v
-                for k, v in tensors.items()
-                if k.startswith(f"{name}.")
-            }
-            if own:
-                self.oversampler_of(self.controls.replace(oversampler=name)).load_state(own)
-        self.step = int(tensors["step"])
+        Args:
+            saved: names of tensors that will be put into the parts: the oversamplers that they
+                belong to are made, and no others.
+        """
+        if saved is not None:
+            self._oversamplers = {}
+            for name in dict.fromkeys(tensor.split(".")[0] for tensor in saved):
+                if name in registry.oversamplers:
+                    self.oversampler_of(self.controls.replace(oversampler=name))
+        own: dict[str, nn.Module | torch.optim.Optimizer] = {
+            "classifier": self.classifier, "optimizer": self.optimizer
+        }  # fmt: skip
+        for name, oversampler in self._oversamplers.items():
+            own |= {f"{name}.{part}": module for part, module in oversampler.parts.items()}
+        return own
+
+    def resumed(self) -> None:
+        """Called after another state was put into the parts."""
         self.scores = self.evaluate()
-        self.history = history
 
 
 @torch.no_grad()

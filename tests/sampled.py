@@ -1,13 +1,13 @@
 """Plain data of many types, offsets and scales, and what `FeatureOversampler` promises of each."""
 
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 
-from facog_lab.rivals.sklearn_api import FeatureOversampler
-from facog_lab.settings import OversamplerName
+from facog_lab import registry
+from facog_lab.estimators.oversampler import FeatureOversampler
 
-ALL = get_args(OversamplerName)
+ALL = registry.oversamplers
 LEAVE_THE_HULL = ("facog_attention", "cgan", "safa", "tailcalib")
 HULL = tuple(name for name in ALL if name not in LEAVE_THE_HULL)
 FLOATS = ("float64", "float32", "float16")

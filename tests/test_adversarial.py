@@ -5,10 +5,11 @@ import torch.nn.functional as F
 
 from facog_lab import models
 from facog_lab.dictionary import FeatureDictionary
-from facog_lab.phase2 import Phase2, Phase2Config
-from facog_lab.rivals.cgan import CGAN, GAMO, LR, SAFA, fooled
+from facog_lab.phase2 import Phase2
+from facog_lab.rivals.cgan import CGAN, GAMO, LR, fooled
+from facog_lab.rivals.safa import SAFA
 from facog_lab.rng import rng_for, seeded
-from facog_lab.settings import Controls
+from facog_lab.settings import Controls, Phase2Config
 
 COUNTS = (60, 40, 20, 6, 3)
 

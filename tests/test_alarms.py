@@ -5,9 +5,8 @@ import pytest
 import tiny
 import torch
 
-from facog_lab import dictionary as dictionaries
-from facog_lab.dictionary import DictionaryConfig, FeatureDictionary
-from facog_lab.phase1 import Phase1, Phase1Config
+from facog_lab.dictionary import FeatureDictionary
+from facog_lab.phase1 import Phase1
 from facog_lab.plots.diagnostics import (
     UNDERFIT,
     WINDOW,
@@ -16,6 +15,8 @@ from facog_lab.plots.diagnostics import (
     on_training_images,
     underfit,
 )
+from facog_lab.runs.extract import extract
+from facog_lab.settings import DictionaryConfig, Phase1Config
 
 NOTHING = torch.tensor([], dtype=torch.int64)
 
@@ -153,7 +154,7 @@ class TestUnderfit:
         loop = Phase1(Phase1Config(**tiny.PHASE1 | {"epochs": epochs}), data, "cpu")
         for _ in loop:
             pass
-        made = dictionaries.extract(loop, DictionaryConfig(views=1))
+        made = extract(loop, DictionaryConfig(views=1))
         assert len(underfit(loop.model.classifier, made)) == said
         with torch.no_grad():
             clean = loop.model.eval()((data.images.float() / 255 - 0.4) / 0.2).argmax(1)

@@ -13,12 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
-from facog_lab import dataset
 from facog_lab.data import decode
 from facog_lab.data.layout import NO_IMAGES
 from facog_lab.data.listing import DataError
-from facog_lab.dataset import DataConfig, load
+from facog_lab.data.load import fingerprint, load
 from facog_lab.runs import presets, stages
+from facog_lab.settings import DataConfig
 
 TRAIN, TEST = {"cat": 9, "dog": 6, "emu": 3}, {"cat": 2, "dog": 2, "emu": 2}
 
@@ -221,14 +221,14 @@ def test_a_large_folder_is_known_by_what_its_files_hold(half, pets, outputs, in_
 
 
 def test_a_data_set_has_one_fingerprint_whatever_is_kept_of_it(pets, outputs):
-    found = dataset.fingerprint(asked(pets))
+    found = fingerprint(asked(pets))
     other = asked(pets, profile="exponential", imbalance_ratio=4, split_seed=3)
-    assert dataset.fingerprint(other) == found
-    assert dataset.fingerprint(DataConfig()) == dataset.fingerprint(DataConfig(split_seed=1))
-    assert len({found, dataset.fingerprint(DataConfig())}) == 2
+    assert fingerprint(other) == found
+    assert fingerprint(DataConfig()) == fingerprint(DataConfig(split_seed=1))
+    assert len({found, fingerprint(DataConfig())}) == 2
     (pets / "train" / "cat" / "01.png").write_bytes(encoded(10**6))
-    changed = dataset.fingerprint(asked(pets))
+    changed = fingerprint(asked(pets))
     assert changed != found
     (pets / "train" / "dog").rename(pets / "train" / "fox")
     (pets / "test" / "dog").rename(pets / "test" / "fox")
-    assert dataset.fingerprint(asked(pets)) not in (found, changed)
+    assert fingerprint(asked(pets)) not in (found, changed)

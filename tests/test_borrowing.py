@@ -3,18 +3,12 @@ import pytest
 import tiny
 import torch
 
-from facog_lab.dictionary import FeatureDictionary
-from facog_lab.makers import make_oversampler
-from facog_lab.phase2 import Phase2Config
-from facog_lab.rivals.facog_attention import (
-    BorrowingGenerator,
-    TailCalib,
-    class_means,
-    head_classes,
-    nearest_heads,
-)
+from facog_lab.dictionary import FeatureDictionary, class_means, head_classes, nearest_heads
+from facog_lab.generator import make_oversampler
+from facog_lab.rivals.facog_attention import BorrowingGenerator
+from facog_lab.rivals.tailcalib import TailCalib
 from facog_lab.rng import rng_for, seeded
-from facog_lab.settings import Controls
+from facog_lab.settings import Controls, Phase2Config
 
 COUNTS = (60, 40, 30, 6, 1)
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from facog_lab.estimators.columns import Columns
 from facog_lab.generator import Mix
-from facog_lab.rivals.columns import Columns
 
 LABELS = np.repeat([0, 1], [30, 10])
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from facog_lab import atomic
+from facog_lab import paths
 
 LIBRARY = """
 import numba
@@ -107,7 +107,7 @@ def test_a_cache_that_others_can_write_to_is_not_used(how, cache, use, tmp_path,
         cache.chmod(0o777 if how == "open to others" else 0o700)
     if how == "of another":
         monkeypatch.setattr(os, "getuid", lambda: 12345)
-        assert atomic.own_cache() is None
+        assert paths.own_cache() is None
         return
-    assert atomic.own_cache() is None
+    assert paths.own_cache() is None
     assert [use(), use()] == [["True", "0"], ["True", "0"]]

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from facog_lab import views
 from facog_lab.config import Config, ConfigError, digest, unknown
-from facog_lab.dataset import DataConfig
 from facog_lab.plots import embedding
 from facog_lab.rivals import heads, networks
 from facog_lab.runs import presets, replay
+from facog_lab.settings import DataConfig
 from facog_lab.study import grid
 from facog_lab.study.sweep_points import points
 

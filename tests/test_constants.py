@@ -18,12 +18,13 @@ from torch import nn
 
 from facog_lab import dataset, generator, losses, metrics, models, phase2, views
 from facog_lab.models import BasicBlock
-from facog_lab.phase1 import Phase1, Phase1Config, learning_rate
-from facog_lab.phase2 import Phase2, Phase2Config
+from facog_lab.phase1 import Phase1, learning_rate
+from facog_lab.phase2 import Phase2
 from facog_lab.rivals import contrastive, heads, networks, objectives, smote
-from facog_lab.rivals.losses import ClassificationLoss
+from facog_lab.rivals.objectives import ClassificationLoss
 from facog_lab.rng import rng_for
 from facog_lab.runs import presets
+from facog_lab.settings import Phase1Config, Phase2Config
 from facog_lab.views import Recipe
 
 SETS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "imagenet_lt", "folder")

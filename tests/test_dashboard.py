@@ -5,10 +5,12 @@ import pytest
 import tiny
 import torch
 
-from facog_lab.phase2 import Phase2, Phase2Config
+from facog_lab.phase2 import Phase2
 from facog_lab.plots import training_charts
 from facog_lab.plots.timelines import BINS, Curve, overlay
 from facog_lab.plots.training_charts import Dashboard
+from facog_lab.runs import checkpoint
+from facog_lab.settings import Phase2Config
 from facog_lab.ui.live_scatter import MovingFigure
 
 TIMED = ("", "2", "3", "4")  # axes of the panels with steps
@@ -233,7 +235,7 @@ class TestDashboard:
         for _ in alone:
             pass
         assert torch.equal(state, torch.random.get_rng_state())
-        one, two = watched.state(), alone.state()
+        one, two = checkpoint.state(watched), checkpoint.state(alone)
         assert all(torch.equal(one[name], two[name]) for name in one)
 
 

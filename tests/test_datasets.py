@@ -16,10 +16,12 @@ import torch
 import torchvision
 from PIL import Image
 
-from facog_lab.config import ConfigError
+from facog_lab.config import ConfigError, DataError
 from facog_lab.data import builtin
 from facog_lab.data import decode as images_module
-from facog_lab.dataset import DataConfig, DataError, LongTailed, load, long_tail_counts
+from facog_lab.data.load import load
+from facog_lab.dataset import LongTailed, long_tail_counts
+from facog_lab.settings import DataConfig
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 GOLDEN = SHARED.with_name("golden")

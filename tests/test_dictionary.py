@@ -2,9 +2,11 @@ import pytest
 import tiny
 import torch
 
-from facog_lab.dictionary import DictionaryConfig, FeatureDictionary, extract
-from facog_lab.phase1 import Phase1, Phase1Config
+from facog_lab.dictionary import FeatureDictionary
+from facog_lab.phase1 import Phase1
 from facog_lab.rng import rng_for
+from facog_lab.runs.extract import extract
+from facog_lab.settings import DictionaryConfig, Phase1Config
 from facog_lab.views import make_views
 
 

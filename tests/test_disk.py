@@ -4,11 +4,11 @@ import pytest
 import torch
 from test_datasets import as_found, write_folder
 
-from facog_lab import atomic, dataset
-from facog_lab.config import ConfigError
+from facog_lab import paths
+from facog_lab.config import ConfigError, DataError
 from facog_lab.data import builtin, decode, files, prefetch
-from facog_lab.dictionary import DictionaryConfig
 from facog_lab.runs import replay, store
+from facog_lab.settings import DictionaryConfig
 from facog_lab.study import results, sweep_points
 
 
@@ -27,7 +27,7 @@ def home(tmp_path, monkeypatch):
 def test_a_home_in_a_variable_is_the_home(home, monkeypatch):
     for name in ("FACOG_OUTPUTS", "FACOG_RESULTS", "FACOG_DATA"):
         monkeypatch.setenv(name, f"~/{name.lower()}")
-    assert atomic.outputs_root() == home / "facog_outputs"
+    assert paths.outputs_root() == home / "facog_outputs"
     assert results.folder() == home / "facog_results"
     assert home / "facog_data" in builtin.data_folders()
     run = store.Run("digits", "dictionary", DictionaryConfig(), "upstream")
@@ -52,7 +52,7 @@ def test_a_home_in_what_is_run_is_the_home(home):
 def test_a_home_of_nobody_is_said(home, monkeypatch, name):
     monkeypatch.setenv(name, "~nobody-of-that-name/x")
     where = {
-        "FACOG_OUTPUTS": atomic.outputs_root,
+        "FACOG_OUTPUTS": paths.outputs_root,
         "FACOG_RESULTS": results.folder,
         "FACOG_DATA": builtin.data_folders,
     }[name]
@@ -61,7 +61,7 @@ def test_a_home_of_nobody_is_said(home, monkeypatch, name):
 
 
 def test_a_data_set_in_a_home_of_nobody(home):
-    with pytest.raises(dataset.DataError, match="~nobody-of-that-name/x: no such folder"):
+    with pytest.raises(DataError, match="~nobody-of-that-name/x: no such folder"):
         as_found("~nobody-of-that-name/x")
     with pytest.raises(ConfigError, match=r"~nobody-of-that-name/x\.ipynb: cannot be read"):
         sweep_points.points("~nobody-of-that-name/x.ipynb", {})

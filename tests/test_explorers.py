@@ -13,9 +13,10 @@ import tiny
 import torch
 from PIL import Image
 
-from facog_lab.dataset import DataConfig, long_tail_counts
+from facog_lab.dataset import long_tail_counts
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.plots import charts
+from facog_lab.settings import DataConfig
 from facog_lab.ui import explorers
 
 AVAILABLE = (5000, 6000, 5500)

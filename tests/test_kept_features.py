@@ -4,25 +4,24 @@ Every float16 is a float32, so the results are the same numbers, not only simila
 """
 
 import dataclasses
-from typing import get_args
 
 import pytest
 import tiny
 import torch
 from safetensors.torch import save_file
 
-from facog_lab import phase2
+from facog_lab import phase2, registry
 from facog_lab.dictionary import FeatureDictionary
-from facog_lab.phase2 import Phase2, Phase2Config
+from facog_lab.phase2 import Phase2
 from facog_lab.plots import embedding
 from facog_lab.plots.training_charts import Dashboard
 from facog_lab.rivals import heads
 from facog_lab.rng import rng_for
-from facog_lab.runs import mmap
-from facog_lab.settings import OversamplerName
+from facog_lab.runs import checkpoint, mmap
+from facog_lab.settings import Phase2Config
 from facog_lab.ui import explorers
 
-ALL = get_args(OversamplerName)
+ALL = registry.oversamplers
 VARIANTS = [
     *({"oversampler": name} for name in ALL),
     {"generator": "attention"},
@@ -65,9 +64,11 @@ def trained(of, variant):
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 def test_every_oversampler(variant, kept):
     loop, expected = trained(kept, variant), trained(in_memory(), variant)
-    state = expected.state()
-    assert {k: v.shape for k, v in loop.state().items()} == {k: v.shape for k, v in state.items()}
-    for name, value in loop.state().items():
+    state = checkpoint.state(expected)
+    assert {k: v.shape for k, v in checkpoint.state(loop).items()} == {
+        k: v.shape for k, v in state.items()
+    }
+    for name, value in checkpoint.state(loop).items():
         assert torch.allclose(value, state[name], atol=1e-6), name
     labels = torch.arange(5).repeat(250)  # more than are made at once
     made, wanted = (
@@ -78,7 +79,7 @@ def test_every_oversampler(variant, kept):
     assert torch.allclose(made.features, wanted.features, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", heads.HEADS)
+@pytest.mark.parametrize("name", registry.heads)
 def test_every_head(name, kept):
     config = heads.head_config(name, epochs=2, batch_size=16)
     for of in (kept, in_memory()):

@@ -13,16 +13,15 @@ from conftest import ROOT
 from pydantic import Field
 from tiny import dictionary, model
 
-from facog_lab import settings
+from facog_lab import registry, settings
 from facog_lab.config import Config, ConfigError
-from facog_lab.phase1 import Phase1Config
-from facog_lab.phase2 import Phase2, Phase2Config
+from facog_lab.phase2 import Phase2
 from facog_lab.plots import embedding
 from facog_lab.rivals import heads, networks
 from facog_lab.rivals.heads import HeadConfig
 from facog_lab.runs import presets, replay
 from facog_lab.runs.store import run_key
-from facog_lab.settings import Controls
+from facog_lab.settings import Controls, Phase1Config, Phase2Config
 from facog_lab.study import significance, sweep
 
 
@@ -82,9 +81,9 @@ def test_presets_have_the_keys_that_they_had(name):
 
 def test_heads_and_networks_have_the_keys_that_they_had():
     base = presets.experiment()
-    changed = {name: networks.with_network(base, name) for name in networks.NETWORKS}
+    changed = {name: networks.with_network(base, name) for name in registry.networks}
     of_networks = {name: key(settings.phase1) for name, settings in changed.items()}
-    of_heads = {name: key(heads.head_config(name)) for name in heads.HEADS}
+    of_heads = {name: key(heads.head_config(name)) for name in registry.heads}
     assert KEYS["networks"].items() <= of_networks.items()
     assert KEYS["heads"].items() <= of_heads.items()
 

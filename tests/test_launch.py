@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from facog_lab.config import ConfigError
-from facog_lab.runs import launch, presets, stages
+from facog_lab.runs import checkpoint, launch, presets, stages
+from facog_lab.settings import Experiment
 
 EPOCHS = {"epochs": 4, "warmup_epochs": 1}  # of 4 steps on digits
 
@@ -57,7 +58,7 @@ def test_a_killed_process_costs_nothing_but_time(dies, whole, tmp_path):
 
 def test_a_notebook_follows_the_processes_that_it_started(settings):
     alone = stages.phase1(settings, "cpu")
-    expected, history = alone.finish().state(), alone.history
+    expected, history = checkpoint.state(alone.finish()), alone.history
     for path in alone.run.folder.iterdir():
         path.unlink()
     followed = stages.phase1(settings, "cpu", devices=2)
@@ -67,7 +68,7 @@ def test_a_notebook_follows_the_processes_that_it_started(settings):
     assert followed.complete
     assert followed.run.load().record["processes"] == 2
     assert followed.history["epochs"]["loss"] == pytest.approx(history["epochs"]["loss"], rel=1e-3)
-    for name, tensor in followed.loop.state().items():
+    for name, tensor in checkpoint.state(followed.loop).items():
         assert torch.allclose(tensor.double(), expected[name].double(), atol=1e-2), name
     assert list(stages.phase1(settings, "cpu", devices=2)) == []
 
@@ -89,7 +90,7 @@ def test_whoever_stops_looking_ends_the_processes(settings, monkeypatch):
 def test_processes_that_fail_say_why(settings, monkeypatch):
     monkeypatch.setattr(launch, "RESTARTS", 0)
     few = settings.phase1.replace(batch_size=2)
-    settings = presets.Experiment(settings.data, few, settings.dictionary, settings.phase2)
+    settings = Experiment(settings.data, few, settings.dictionary, settings.phase2)
     with pytest.raises(launch.LaunchError, match=r"batch_size = 2: with 3 processes"):
         list(launch.started(settings, "cpu", 3))
 

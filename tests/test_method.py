@@ -3,10 +3,12 @@
 import pytest
 import torch
 
-from facog_lab import dataset, dictionary, method
+from facog_lab import method
+from facog_lab.data.load import load
 from facog_lab.phase1 import Phase1
 from facog_lab.phase2 import Phase2
 from facog_lab.runs import presets
+from facog_lab.runs.extract import extract
 
 STEPS = 100  # of phase 2
 
@@ -25,12 +27,12 @@ def both(request):
     """Settings, the package's phase 1 and dictionary, and those of the page."""
     few = {"epochs": 6, "warmup_epochs": 2, "views": request.param}  # of each learning rate some
     settings = presets.experiment(data={"dataset": "digits"}, phase1=few)
-    data = dataset.load(settings.data)
+    data = load(settings.data)
     loop = Phase1(settings.phase1, data, "cpu")
     for _ in loop:
         pass
     model = method.phase1(settings.phase1, data)
-    return settings, loop, dictionary.extract(loop, settings.dictionary), model, data
+    return settings, loop, extract(loop, settings.dictionary), model, data
 
 
 def same(ours, theirs):

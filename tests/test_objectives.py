@@ -5,17 +5,18 @@ import tiny
 import torch
 import torch.nn.functional as F
 
-from facog_lab import losses, models
-from facog_lab.phase1 import Phase1, Phase1Config
+from facog_lab import losses, models, registry
+from facog_lab.phase1 import Phase1
 from facog_lab.phase2 import score
 from facog_lab.plots.loss_terms import phase1_terms
 from facog_lab.rivals.contrastive import (
     balanced_contrastive,
     k_positive_contrastive,
 )
-from facog_lab.rivals.losses import ClassificationLoss
-from facog_lab.rivals.objectives import OBJECTIVES
+from facog_lab.rivals.objectives import ClassificationLoss
+from facog_lab.runs import checkpoint
 from facog_lab.runs.store import run_key
+from facog_lab.settings import Phase1Config
 
 DATA = tiny.long_tailed()
 INDEX = torch.arange(0, 69, 5)
@@ -48,7 +49,7 @@ def test_keys_of_runs_from_before_the_rivals_still_hold():
 
 
 @pytest.mark.parametrize("views", [2, 3])
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", registry.objectives)
 def test_every_objective_runs_to_its_end(objective, views):
     trained = loop(objective, views=views)
     list(trained)
@@ -57,7 +58,7 @@ def test_every_objective_runs_to_its_end(objective, views):
     assert all(math.isfinite(x) for column in table.values() for x in column)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", registry.objectives)
 def test_every_objective_beats_chance(objective):
     """Of three classes told apart by their brightness; chance is 1/3."""
     trained = loop(objective, epochs=25)
@@ -157,7 +158,7 @@ def test_tsc_has_targets_for_more_classes_than_dimensions(width):
     list(trained)
     assert torch.equal(trained.objective.targets, targets)
     assert all(math.isfinite(x) for x in trained.history["epochs"]["loss"])
-    again.load_state(trained.state(), trained.history)
+    checkpoint.restore(again, checkpoint.state(trained), trained.history)
     assert torch.equal(again.objective.targets, targets)
 
 
@@ -186,10 +187,12 @@ def test_a_resumed_loop_ends_with_the_same_bytes(objective):
     for step in first:
         if step.ends_epoch:
             break
-    second.load_state({k: v.clone() for k, v in first.state().items()}, first.history)
+    checkpoint.restore(
+        second, {k: v.clone() for k, v in checkpoint.state(first).items()}, first.history
+    )
     list(second)
-    for name, tensor in whole.state().items():
-        assert torch.equal(tensor, second.state()[name]), name
+    for name, tensor in checkpoint.state(whole).items():
+        assert torch.equal(tensor, checkpoint.state(second)[name]), name
     assert whole.history == second.history
 
 
@@ -204,7 +207,7 @@ def test_the_paper_s_own_loss_is_what_it_was():
     assert sc.item() == pytest.approx(expected, rel=1e-4)
     assert loss.item() == pytest.approx(ce.item() + 0.3 * sc.item(), rel=1e-5)
     assert not list(trained.objective.parameters())
-    assert {name.split(".")[0] for name in trained.state()} == {"model", "step"}
+    assert {name.split(".")[0] for name in checkpoint.state(trained)} == {"model", "step"}
 
 
 @pytest.mark.parametrize(
@@ -214,13 +217,13 @@ def test_the_paper_s_own_loss_is_what_it_was():
 )  # fmt: skip
 def test_the_triptych_shows_the_terms_whose_equations_it_has(objective, shown):
     trained = loop(objective)
-    before = {k: v.clone() for k, v in trained.state().items()}
+    before = {k: v.clone() for k, v in checkpoint.state(trained).items()}
     assert [term.name for term in phase1_terms(trained).terms] == shown
-    assert all(torch.equal(before[k], v) for k, v in trained.state().items())
+    assert all(torch.equal(before[k], v) for k, v in checkpoint.state(trained).items())
 
 
 def test_a_batch_of_two_images_and_classes_of_one():
-    for objective in OBJECTIVES:
+    for objective in registry.objectives:
         config = Phase1Config(
             architecture="small", feature_dim=0, projection_dim=8, views=2, augmentation="crop",
             epochs=1, batch_size=2, lr=0.05, objective=objective,
@@ -232,7 +235,8 @@ def test_a_batch_of_two_images_and_classes_of_one():
 
 def test_scores_of_a_network(tmp_path):
     """What phase 1 leaves behind is a classifier for features, whatever it minimised."""
-    from facog_lab.dictionary import DictionaryConfig, extract
+    from facog_lab.runs.extract import extract
+    from facog_lab.settings import DictionaryConfig
 
     trained = loop("ldam", epochs=20, lr=0.02)
     list(trained)

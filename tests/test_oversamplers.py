@@ -1,20 +1,19 @@
 import dataclasses
-from typing import get_args
 
 import pytest
 import tiny
 import torch
 
 from facog_lab import generator as generator_module
+from facog_lab import registry
 from facog_lab.config import ConfigError
-from facog_lab.generator import Mix, figures_of, take_step
-from facog_lab.makers import make_oversampler
-from facog_lab.phase2 import Phase2Config
+from facog_lab.generator import Mix, figures_of, make_oversampler, take_step
 from facog_lab.rng import rng_for
-from facog_lab.settings import MAX_N_S, Controls, OversamplerName
+from facog_lab.runs import checkpoint
+from facog_lab.settings import MAX_N_S, Controls, Phase2Config
 
 MIXERS = ["facog", "facog_attention", "random_oversampling", "uniform_weights", "dirichlet_weights"]
-RIVALS = [name for name in get_args(OversamplerName) if name not in MIXERS]
+RIVALS = [name for name in registry.oversamplers if name not in MIXERS]
 OPTIONS = [
     {"generator": "attention"},
     {"references": "fixed"},
@@ -129,9 +128,9 @@ class TestEveryOversampler:
         first, _ = made(variant)
         for step in range(3):
             first.train_step(controls(n_s=n_s), rng("t", step))
-        state = {k: v.clone() for k, v in first.state().items()}
+        state = {k: v.clone() for k, v in checkpoint.pack(**first.parts).items()}
         second, _ = made(variant)
-        second.load_state(state)
+        checkpoint.unpack(state, **second.parts)
         for oversampler in (first, second):
             oversampler.train_step(controls(n_s=n_s), rng("t", 3))
         labels = torch.arange(5).repeat(4)
@@ -140,19 +139,23 @@ class TestEveryOversampler:
 
     def test_only_what_is_trained_changes(self, variant, n_s):
         oversampler, _ = made(variant)
-        before = {k: v.clone() for k, v in oversampler.state().items()}
+        before = {k: v.clone() for k, v in checkpoint.pack(**oversampler.parts).items()}
         figures = oversampler.train_step(controls(n_s=n_s, trains="classifier"), rng("t"))
         assert figures.keys() == oversampler.train_step(controls(n_s=n_s), rng("t")).keys()
         again, _ = made(variant)
         again.train_step(controls(n_s=n_s, trains="classifier"), rng("t"))
-        kept = {k: v for k, v in again.state().items() if "running" not in k and "batches" not in k}
+        kept = {
+            k: v
+            for k, v in checkpoint.pack(**again.parts).items()
+            if "running" not in k and "batches" not in k
+        }
         assert all(torch.equal(v, before[k]) for k, v in kept.items())
 
 
 @pytest.mark.parametrize(
     ("variant", "steps"),
     [
-        *(({"oversampler": name}, 1000) for name in get_args(OversamplerName)),
+        *(({"oversampler": name}, 1000) for name in registry.oversamplers),
         *((option, 200) for option in OPTIONS),
     ],
     ids=str,
@@ -216,10 +219,10 @@ def test_random_oversampling_repeats_every_reference_alike(references):
 def test_sampling_leaves_a_generator_with_batch_norm_as_it_was():
     oversampler, _ = made({"generator_batch_norm": True})
     oversampler.train_step(controls(), rng("t"))
-    before = {k: v.clone() for k, v in oversampler.state().items()}
+    before = {k: v.clone() for k, v in checkpoint.pack(**oversampler.parts).items()}
     one = oversampler.generate(torch.tensor([0]), controls(), rng("a"))
     assert one.features.shape == (1, 6)
-    assert all(torch.equal(v, oversampler.state()[k]) for k, v in before.items())
+    assert all(torch.equal(v, checkpoint.pack(**oversampler.parts)[k]) for k, v in before.items())
 
 
 @pytest.mark.parametrize("changes", [{"n_s": 0}, {"n_s": 21}, {"temperature": 0.0}])

@@ -11,11 +11,11 @@ import tiny
 import torch
 from nbclient import NotebookClient
 
-from facog_lab.phase2 import Phase2, Phase2Config
-from facog_lab.runs import presets, replay, stages
-from facog_lab.runs.memory import TrainingError
+from facog_lab.config import TrainingError
+from facog_lab.phase2 import Phase2
+from facog_lab.runs import checkpoint, presets, replay, stages
 from facog_lab.runs.store import StoreError
-from facog_lab.settings import Controls
+from facog_lab.settings import Controls, Phase2Config
 from facog_lab.ui import heartbeat as page_module
 from facog_lab.ui import inputs, phase2_panel
 from facog_lab.ui.live_figure import PLOTLY
@@ -84,7 +84,7 @@ def panel(settings):
 
 
 def same(one, two):
-    one, two = one.state(), two.state()
+    one, two = checkpoint.state(one), checkpoint.state(two)
     return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 import facog_lab
-from facog_lab.atomic import StoreError
-from facog_lab.config import ConfigError, LabError
+from facog_lab.config import ConfigError, LabError, TrainingError
 from facog_lab.data.files import DataError
+from facog_lab.paths import StoreError
 from facog_lab.runs import feature_files, presets, stages
-from facog_lab.runs.memory import OutOfMemoryError, TrainingError
+from facog_lab.runs.memory import OutOfMemoryError
 from facog_lab.study import grid, paper, results, run_grid
 from facog_lab.study.grid import Cell, Task
 

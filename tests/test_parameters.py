@@ -10,6 +10,7 @@ from traitlets.config import Config as Traits
 
 from facog_lab.config import Config, ConfigError
 from facog_lab.runs import presets
+from facog_lab.settings import Experiment
 from facog_lab.ui import parameters
 from facog_lab.ui.parameters import ParameterError, check, from_values
 
@@ -43,7 +44,7 @@ def test_every_name_goes_where_it_belongs():
         },
         "phase2",
     )
-    assert isinstance(made, presets.Experiment)
+    assert isinstance(made, Experiment)
     assert (made.data.dataset, made.data.imbalance_ratio) == ("cifar10", 50)
     assert (made.phase1.epochs, made.phase1.architecture) == (2, "resnet32")
     assert made.dictionary.views == 1

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from facog_lab import losses, models
-from facog_lab.config import ConfigError
-from facog_lab.phase1 import Phase1, Phase1Config, learning_rate
-from facog_lab.runs.memory import TrainingError
+from facog_lab.config import ConfigError, TrainingError
+from facog_lab.phase1 import Phase1, learning_rate
+from facog_lab.runs import checkpoint
+from facog_lab.settings import Phase1Config
 
 
 def config(**changes):
@@ -135,10 +136,10 @@ def test_a_resumed_loop_ends_with_the_same_bytes():
         if step.ends_epoch:
             break
     second = Phase1(config(), tiny.long_tailed(), "cpu")
-    second.load_state(first.state(), first.history)
+    checkpoint.restore(second, checkpoint.state(first), first.history)
     list(second)
-    for name, tensor in whole.state().items():
-        assert torch.equal(tensor, second.state()[name]), name
+    for name, tensor in checkpoint.state(whole).items():
+        assert torch.equal(tensor, checkpoint.state(second)[name]), name
     assert whole.history == second.history
 
 
@@ -160,8 +161,8 @@ def test_views_made_for_several_steps_at_once_give_the_same_bytes():
     one, ahead = (Phase1(config(epochs=2), tiny.long_tailed(), "cpu") for _ in range(2))
     ahead.ahead = 2  # of three steps in an epoch, so that the last is made alone
     list(one), list(ahead)
-    for name, tensor in one.state().items():
-        assert torch.equal(tensor, ahead.state()[name]), name
+    for name, tensor in checkpoint.state(one).items():
+        assert torch.equal(tensor, checkpoint.state(ahead)[name]), name
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="there is no C++ compiler")
@@ -171,10 +172,10 @@ def test_a_compiled_backbone_learns_the_same_and_its_state_fits_a_plain_one():
     compiled = Phase1(config(epochs=1, torch_compile=True), data, "cpu")
     for _ in zip(plain, compiled, strict=True):
         pass
-    for name, tensor in plain.state().items():
-        torch.testing.assert_close(compiled.state()[name], tensor, rtol=1e-3, atol=1e-4)
+    for name, tensor in checkpoint.state(plain).items():
+        torch.testing.assert_close(checkpoint.state(compiled)[name], tensor, rtol=1e-3, atol=1e-4)
     other = Phase1(config(epochs=1), data, "cpu")
-    other.load_state(compiled.state(), compiled.history)
+    checkpoint.restore(other, checkpoint.state(compiled), compiled.history)
     assert other.step == compiled.step == plain.step > 1
 
 

@@ -1,16 +1,16 @@
 import math
 import threading
-from typing import get_args
 
 import pytest
 import tiny
 import torch
 
-from facog_lab import phase2
-from facog_lab.phase2 import Phase2, Phase2Config, label_probabilities, score
+from facog_lab import phase2, registry
+from facog_lab.config import TrainingError
+from facog_lab.phase2 import Phase2, label_probabilities, score
 from facog_lab.rng import rng_for
-from facog_lab.runs.memory import TrainingError
-from facog_lab.settings import OversamplerName
+from facog_lab.runs import checkpoint
+from facog_lab.settings import Phase2Config
 
 cross_entropy = torch.nn.functional.cross_entropy
 GAMO = torch.tensor([4000, 2000, 1000, 750, 500, 350, 200, 100, 60, 40])
@@ -90,7 +90,7 @@ def test_same_seed_same_bytes_and_the_global_generator_is_left_alone():
         list(trained)
         assert torch.equal(before, torch.random.get_rng_state())
         results.append(trained)
-    one, two = (r.state() for r in results)
+    one, two = (checkpoint.state(r) for r in results)
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert results[0].history == results[1].history
     other = loop(seed=1)
@@ -104,10 +104,12 @@ def test_a_resumed_loop_ends_with_the_same_bytes():
     first, second = loop(), loop()
     for _ in range(7):
         next(first)
-    second.load_state({k: v.clone() for k, v in first.state().items()}, first.history)
+    checkpoint.restore(
+        second, {k: v.clone() for k, v in checkpoint.state(first).items()}, first.history
+    )
     list(second)
-    for name, tensor in whole.state().items():
-        assert torch.equal(tensor, second.state()[name]), name
+    for name, tensor in checkpoint.state(whole).items():
+        assert torch.equal(tensor, checkpoint.state(second)[name]), name
     assert whole.history == second.history
 
 
@@ -186,7 +188,7 @@ def test_a_protocol_is_a_subset_of_the_test_set():
     [{"generator": "attention"}, {"references": "fixed"}, {"optimizer": "adam"},
      {"label_selection": "inverse"}, {"oversampler": "dirichlet_weights"}, {"n_s": 1},
      {"n_s": 20}, {"lambda_adv": 0.0}, {"lambda_asc": 0.0}, {"batch_size": 2},
-     *({"oversampler": name} for name in get_args(OversamplerName))],
+     *({"oversampler": name} for name in registry.oversamplers)],
     ids=str,
 )  # fmt: skip
 def test_every_option_runs_to_its_end(changes):
@@ -205,10 +207,14 @@ def test_a_resumed_loop_goes_on_with_every_oversampler_that_learned():
     whole, start, rest = loop(), loop(), loop()
     steered(whole, 0, 7)
     steered(start, 0, 5)
-    rest.load_state({k: v.clone() for k, v in start.state().items()}, start.history)
+    checkpoint.restore(
+        rest, {k: v.clone() for k, v in checkpoint.state(start).items()}, start.history
+    )
     steered(rest, 5, 7)
     assert whole.history == rest.history
-    assert all(torch.equal(v, rest.state()[k]) for k, v in whole.state().items())
+    assert all(
+        torch.equal(v, checkpoint.state(rest)[k]) for k, v in checkpoint.state(whole).items()
+    )
     table = whole.history["steps"]
     assert table["entropy"][2] is None  # cGAN mixes nothing
     assert [value is not None for value in table["added"]] == [

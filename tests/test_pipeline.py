@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from facog_lab.config import ConfigError
-from facog_lab.runs import stages
+from facog_lab.runs import checkpoint, stages
 from facog_lab.runs import training as kept_training
 from facog_lab.runs.presets import experiment
 from facog_lab.runs.store import StoreError
@@ -21,7 +21,7 @@ def settings(outputs):
 
 
 def state_of(training):
-    return {k: v.clone() for k, v in training.loop.state().items()}
+    return {k: v.clone() for k, v in checkpoint.state(training.loop).items()}
 
 
 def same(one, two):

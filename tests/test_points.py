@@ -13,9 +13,9 @@ from PIL import Image
 from test_datasets import write_idx
 from tiny import notebook
 
-from facog_lab.atomic import StoreError
 from facog_lab.config import ConfigError
 from facog_lab.data import builtin
+from facog_lab.paths import StoreError
 from facog_lab.study import run_notebook, sweep_points
 from facog_lab.study.sweep_points import points as made
 

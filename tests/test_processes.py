@@ -8,8 +8,10 @@ import torch
 
 from facog_lab import dictionary
 from facog_lab.config import ConfigError
-from facog_lab.phase1 import Phase1, Phase1Config
-from facog_lab.runs import distributed, mmap
+from facog_lab.phase1 import Phase1
+from facog_lab.runs import checkpoint, distributed, mmap
+from facog_lab.runs.extract import extract, layout
+from facog_lab.settings import DictionaryConfig, Phase1Config
 
 SETTINGS = tiny.PHASE1 | {"epochs": 7}  # 21 steps; batches of 23 images, which two cannot halve
 OBJECTIVES = [
@@ -38,13 +40,13 @@ def steps(changes, count, state=None):
     """The gradients of so many steps, and the state after them."""
     loop = phase1(changes)
     if state:
-        loop.load_state(*state)
+        checkpoint.restore(loop, *state)
     owners, gradients = (loop.model, loop.objective), []
     for _ in range(count):
         next(loop)
         of = [p.grad for owner in owners for p in owner.parameters()]
         gradients.append([None if g is None else g.clone() for g in of])
-    return {"gradients": gradients, "state": (loop.state(), loop.history)}
+    return {"gradients": gradients, "state": (checkpoint.state(loop), loop.history)}
 
 
 def refused(changes):
@@ -59,8 +61,8 @@ def normalised(x, gradient):
     with torch.no_grad():
         norm.weight.copy_(torch.arange(4) + 0.5)
     if distributed.count() > 1:
-        distributed.as_one(torch.nn.Sequential(norm))
-    own = distributed.share(torch.arange(len(x)))
+        distributed.sync_batchnorm(torch.nn.Sequential(norm))
+    own = distributed.shard(torch.arange(len(x)))
     x = x[own].clone().requires_grad_()
     made = norm(x)
     made.backward(gradient[own])
@@ -73,11 +75,11 @@ def extracted(path):
     try:
         torch.set_num_threads(1)
         loop = Phase1(Phase1Config(**SETTINGS), tiny.long_tailed(), "cpu")
-        settings = dictionary.DictionaryConfig(views=1)
+        settings = DictionaryConfig(views=1)
         if distributed.rank() == 0:
-            mmap.create(path, dictionary.layout(loop, settings))
+            mmap.create(path, layout(loop, settings))
         distributed.wait()
-        dictionary.extract(loop, settings, into=mmap.read(path, write=True).tensors)
+        extract(loop, settings, into=mmap.read(path, write=True).tensors)
     finally:
         dictionary.BATCH = 500
     return path.read_bytes()

@@ -1,22 +1,21 @@
 """Figures and panels cope with what every oversampler knows of its features, and no more."""
 
-from typing import get_args
-
 import numpy as np
 import pytest
 import tiny
 import torch
 
-from facog_lab.phase2 import Phase2, Phase2Config
+from facog_lab import registry
+from facog_lab.phase2 import Phase2
 from facog_lab.plots import embedding, theme
 from facog_lab.plots.mixture_map import World
 from facog_lab.plots.training_charts import Dashboard
 from facog_lab.rng import rng_for
-from facog_lab.settings import MAX_N_S, OversamplerName
+from facog_lab.settings import MAX_N_S, Phase2Config
 from facog_lab.ui import embedding_explorer
 
 COUNTS = (40, 20, 9, 3, 1)
-NAMES = get_args(OversamplerName)
+NAMES = registry.oversamplers
 
 
 def loop(name):

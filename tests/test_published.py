@@ -6,6 +6,7 @@ from facog_lab import phase2
 from facog_lab.data.files import DataError
 from facog_lab.runs import feature_files, stages
 from facog_lab.runs.presets import experiment
+from facog_lab.settings import Phase2Config
 
 FACTS = {"dataset": "digits", "imbalance_ratio": "20", "preset": "cpu"}
 
@@ -35,7 +36,7 @@ def test_what_was_written_is_read_again(given, tmp_path):
 def test_phase_2_runs_on_it_and_the_key_follows_from_the_files(given, tmp_path):
     feature_files.write(given, tmp_path, "one", FACTS)
     read = feature_files.read(tmp_path, "one")
-    config = phase2.Phase2Config(epochs=2, seed=1)
+    config = Phase2Config(epochs=2, seed=1)
     training = stages.phase2_on(read, config, "cpu")
     scores = training.finish().evaluate()
     assert stages.phase2_on(read, config, "cpu").complete

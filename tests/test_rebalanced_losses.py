@@ -9,15 +9,9 @@ from facog_lab import models
 from facog_lab.config import ConfigError
 from facog_lab.losses import effective_number_weights
 from facog_lab.rivals import losses as rival_losses
-from facog_lab.rivals.losses import (
-    ClassificationLoss,
-    LossConfig,
-    balanced_softmax,
-    focal,
-    lade,
-    ldam,
-    ldam_margins,
-)
+from facog_lab.rivals.losses import balanced_softmax, focal, lade, ldam, ldam_margins
+from facog_lab.rivals.objectives import ClassificationLoss
+from facog_lab.settings import LossConfig
 
 CIFAR100 = torch.tensor([int(500 * 0.01 ** (i / 99)) for i in range(100)])  # at ratio 100
 COUNTS = torch.tensor([50, 20, 7, 3, 1])

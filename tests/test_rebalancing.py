@@ -6,13 +6,13 @@ import torch
 from conftest import ROOT
 from safetensors.torch import load_file
 
-from facog_lab import models
-from facog_lab.config import ConfigError
+from facog_lab import models, registry
+from facog_lab.config import ConfigError, TrainingError
 from facog_lab.dictionary import FeatureDictionary
-from facog_lab.phase2 import Phase2Config, score
+from facog_lab.phase2 import score
 from facog_lab.rivals import heads
-from facog_lab.rivals.heads import HEADS, batch, fit, head_config, held_out, start, train_head
-from facog_lab.runs.memory import TrainingError
+from facog_lab.rivals.heads import batch, fit, head_config, held_out, start, train_head
+from facog_lab.settings import Phase2Config
 
 COUNTS = (120, 60, 20, 6, 2)
 
@@ -30,7 +30,7 @@ def config(name, **changes):
     return head_config(name, **{"epochs": 20, "batch_size": 64, "lr": 0.02} | changes)
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", registry.heads)
 def test_every_method_beats_chance_and_leaves_phase_1_alone(name, imbalanced):
     dictionary, model = imbalanced
     before = {k: v.clone() for k, v in model.state_dict().items()}

@@ -3,11 +3,9 @@ import json
 import pytest
 import torch
 
-from facog_lab import phase2
+from facog_lab import phase2, registry
 from facog_lab.config import ConfigError
 from facog_lab.rivals import heads, networks
-from facog_lab.rivals.heads import HEADS
-from facog_lab.rivals.networks import NETWORKS
 from facog_lab.runs import stages
 from facog_lab.runs.presets import experiment
 
@@ -72,7 +70,7 @@ def test_levels_differ(settings):
 
 def test_the_settings_of_every_network(outputs):
     base = experiment("paper", data={"dataset": "cifar100"})
-    for name in NETWORKS:
+    for name in registry.networks:
         made = networks.with_network(base, name).phase1
         assert made.epochs == 200
         assert made.reweighting == ("drw" if "drw" in name else "cb" if "cb" in name else "none")
@@ -82,7 +80,7 @@ def test_the_settings_of_every_network(outputs):
     lade, bcl = (networks.with_network(big, name).phase1 for name in ("lade", "bcl"))
     assert (lade.lade_lambda, lade.lade_alpha) == (0.5, 0.05)
     assert (bcl.lambda_ce, bcl.lambda_sc) == (1.0, 0.35)
-    assert {head for _, head in NETWORKS.values()} - {None} <= set(HEADS)
+    assert {head for _, head in registry.networks.values()} - {None} <= set(registry.heads)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import estimator_checks_generator as sklearns
 
+from facog_lab.config import TrainingError
+from facog_lab.estimators import oversampler as module
+from facog_lab.estimators.oversampler import FeatureOversampler
 from facog_lab.rivals import cgan
-from facog_lab.rivals import sklearn_api as module
-from facog_lab.rivals.sklearn_api import FeatureOversampler
-from facog_lab.runs.memory import OutOfMemoryError, TrainingError
+from facog_lab.runs.memory import OutOfMemoryError
 
 
 def named(generator):

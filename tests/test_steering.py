@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from facog_lab.config import ConfigError, digest
-from facog_lab.runs import presets, replay, stages, store
+from facog_lab.runs import checkpoint, presets, replay, stages, store
 from facog_lab.runs.replay import Change, Steered
 from facog_lab.settings import Controls
 
@@ -39,7 +39,7 @@ def steer(run, until=None):
 
 
 def same(one, two):
-    one, two = one.state(), two.state()
+    one, two = checkpoint.state(one), checkpoint.state(two)
     return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
 
 

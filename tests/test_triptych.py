@@ -5,9 +5,11 @@ import tiny
 import torch
 
 from facog_lab import losses
-from facog_lab.phase1 import Phase1, Phase1Config
-from facog_lab.phase2 import Phase2, Phase2Config
+from facog_lab.phase1 import Phase1
+from facog_lab.phase2 import Phase2
 from facog_lab.plots.loss_terms import FORMULAS, phase1_terms, phase2_terms, source_line
+from facog_lab.runs import checkpoint
+from facog_lab.settings import Phase1Config, Phase2Config
 
 
 def phase2(**changes):
@@ -68,7 +70,7 @@ def test_looking_changes_nothing(changes):
     for _ in looked:
         phase2_terms(looked)
     list(alone)
-    one, two = looked.state(), alone.state()
+    one, two = checkpoint.state(looked), checkpoint.state(alone)
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
@@ -84,9 +86,9 @@ def test_phase_1_against_its_own_loss_and_autograd(views):
     )
     loop = Phase1(config, data, "cpu")
     next(loop)
-    before = {k: v.clone() for k, v in loop.state().items()}
+    before = {k: v.clone() for k, v in checkpoint.state(loop).items()}
     terms = by_name(phase1_terms(loop))
-    assert all(torch.equal(before[k], v) for k, v in loop.state().items())
+    assert all(torch.equal(before[k], v) for k, v in checkpoint.state(loop).items())
     index = loop.batches[0]
     _, (ce, sc), _ = loop.loss(loop.views(index, 0), loop.labels[index], 0)
     parameters = list(loop.model.backbone.parameters())
@@ -107,7 +109,7 @@ def test_a_phase_1_that_was_loaded_shows_the_terms_of_the_one_that_was_trained(o
     for step in trained:
         if step.ends_epoch and step.epoch + 1 == epochs:
             break
-    loaded.load_state(trained.state(), trained.history)
+    checkpoint.restore(loaded, checkpoint.state(trained), trained.history)
     assert phase1_terms(loaded).terms == phase1_terms(trained).terms
     assert [batch.tolist() for batch in loaded.batches] == [
         batch.tolist() for batch in trained.batches
@@ -127,7 +129,7 @@ def test_a_phase_2_that_was_loaded_shows_the_terms_of_the_one_that_was_trained()
     for step in trained:
         if step.ends_epoch:
             break
-    loaded.load_state(trained.state(), trained.history)
+    checkpoint.restore(loaded, checkpoint.state(trained), trained.history)
     assert phase2_terms(loaded).terms == phase2_terms(trained).terms
 
 

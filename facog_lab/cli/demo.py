@@ -27,7 +27,7 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from plotly.offline import get_plotlyjs
 
-from facog_lab.atomic import outputs_root, project_root
+from facog_lab.paths import outputs_root, project_root
 from facog_lab.plots import in_words
 from facog_lab.study import report, run_notebook
 

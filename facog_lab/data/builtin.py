@@ -5,29 +5,34 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import math
-import os
 import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from facog_lab.atomic import named_folder, project_root
-from facog_lab.data.contents import Report
+from facog_lab.config import DataError
 from facog_lab.data.decode import ImageFiles, Source, class_source
 from facog_lab.data.files import Folder, open_files
-from facog_lab.data.listing import DataError
 from facog_lab.data.lists import read_pair
+from facog_lab.data.places import data_folders, folder_path, user_path
+from facog_lab.dataset import Report
+from facog_lab.paths import project_root
+from facog_lab.registry import register_dataset
 from facog_lab.rng import rng_for
+from facog_lab.settings import DataConfig
 
-if TYPE_CHECKING:
-    from facog_lab.dataset import DataConfig
-
-PACKAGED = Path("/usr/share/datasets")  # where Debian's packages put data sets
+CIFAR = {
+    "family": "known",
+    "data": {"profile": "exponential", "imbalance_ratio": 100},
+    "phase1": {"augmentation": "autoaugment_cutout"},
+    "presets": {"paper": ({"epochs": 160}, {"epochs": 40})},
+    "auto": "paper",
+}
 # Where each data set may lie in one of the data folders; the first that is there is taken.
 PLACES = {
     "mnist": ("MNIST/raw", "mnist"),
@@ -62,43 +67,6 @@ FASHION = (
     "Ankle boot",
 )
 DIGITS_TEST = 50  # images of each class
-
-
-def read(config: DataConfig, report: Report) -> Source:
-    """The data set that a config names, whole."""
-    family = config.dataset.split(":")[0]
-    if family == "folder":
-        return class_source(open_files(_folder_path(config)), config.image_size, report=report)
-    if family == "imagenet_lt":
-        return imagenet_lt(config)
-    if family == "digits":
-        return digits()
-    return (cifar if family.startswith("cifar") else mnist_family)(family, report)
-
-
-def name_of(config: DataConfig) -> str:
-    """What a data set is called: its name, or that of its folder or zip."""
-    if not config.dataset.startswith("folder:"):
-        return config.dataset
-    path = _folder_path(config)
-    return path.stem if path.suffix.lower() == ".zip" else path.name
-
-
-def _folder_path(config: DataConfig) -> Path:
-    return user_path(config.dataset.removeprefix("folder:"))
-
-
-def user_path(text: str) -> Path:
-    """A path as given: from the current folder, or else from the project's root."""
-    path = Path(os.path.expanduser(text))  # where nobody has that home, there is no such folder
-    # Not resolved: a link's own name is the data set's.
-    return Path(os.path.abspath(path if path.exists() else project_root() / path))
-
-
-def data_folders() -> list[Path]:
-    """Where data is looked for: the project's data/, FACOG_DATA, the distribution's packages."""
-    named = named_folder("FACOG_DATA")
-    return [project_root() / "data", *([named] if named else []), PACKAGED]
 
 
 def find_data(name: str) -> Path | None:
@@ -174,6 +142,58 @@ def read_idx(path: Path) -> Tensor:
     return torch.from_numpy(np.frombuffer(raw, np.uint8, offset=start).reshape(shape).copy())
 
 
+@register_dataset(
+    "digits",
+    label="digits",
+    family="known",
+    about="1,797 digits of 8×8, nothing to download",
+    data={"profile": "exponential", "imbalance_ratio": 20},
+    phase1={"augmentation": "crop"},
+    # An epoch of phase 2 is 4 steps here: as many epochs as G needs steps to settle.
+    presets={"cpu": ({"batch_size": 128, "lr": 0.2}, {"epochs": 200})},
+)
+def digits(config: DataConfig, report: Report) -> Source:
+    """Scikit-learn's 1,797 digits of 1×8×8; always the same 50 of each class are the test set."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise DataError(
+            "digits come with scikit-learn, which is not installed: `pip install scikit-learn`, or "
+            "choose another data set."
+        ) from error
+    found = load_digits()
+    images = torch.from_numpy(found.images * (255 / 16)).round().to(torch.uint8)[:, None]
+    labels = torch.from_numpy(found.target).long()
+    train, test = digits_split(labels)
+    return Source(DIGITS, images[train], labels[train], images[test], labels[test])
+
+
+@register_dataset(
+    "mnist",
+    label="MNIST-LT",
+    family="known",
+    about="70,000 digits of 28×28",
+    data={"profile": "gamo"},
+    phase1={"augmentation": "crop"},
+)
+def mnist(config: DataConfig, report: Report) -> Source:
+    """MNIST."""
+    return mnist_family("mnist", report)
+
+
+@register_dataset(
+    "fashion_mnist",
+    label="Fashion-MNIST-LT",
+    family="known",
+    about="70,000 clothes of 28×28",
+    data={"profile": "gamo"},
+    phase1={"augmentation": "crop_flip"},
+)
+def fashion_mnist(config: DataConfig, report: Report) -> Source:
+    """Fashion-MNIST."""
+    return mnist_family("fashion_mnist", report)
+
+
 def mnist_family(name: str, report: Report) -> Source:
     """MNIST or Fashion-MNIST: 60,000 + 10,000 images of 1×28×28, in the original order."""
     folder = find_or_download(name, report)
@@ -193,6 +213,22 @@ def mnist_family(name: str, report: Report) -> Source:
         test_images[:, None],
         test_labels.long(),
     )
+
+
+@register_dataset(
+    "cifar10", label="CIFAR-10-LT", about="60,000 photographs of 32×32, 10 classes", **CIFAR
+)
+def cifar10(config: DataConfig, report: Report) -> Source:
+    """CIFAR-10."""
+    return cifar("cifar10", report)
+
+
+@register_dataset(
+    "cifar100", label="CIFAR-100-LT", about="60,000 photographs of 32×32, 100 classes", **CIFAR
+)
+def cifar100(config: DataConfig, report: Report) -> Source:
+    """CIFAR-100."""
+    return cifar("cifar100", report)
 
 
 def cifar(name: str, report: Report) -> Source:
@@ -219,22 +255,6 @@ def cifar(name: str, report: Report) -> Source:
     return Source(tuple(train.classes), images, labels, test_images, test_labels)
 
 
-def digits() -> Source:
-    """Scikit-learn's 1,797 digits of 1×8×8; always the same 50 of each class are the test set."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise DataError(
-            "digits come with scikit-learn, which is not installed: `pip install scikit-learn`, or "
-            "choose another data set."
-        ) from error
-    found = load_digits()
-    images = torch.from_numpy(found.images * (255 / 16)).round().to(torch.uint8)[:, None]
-    labels = torch.from_numpy(found.target).long()
-    train, test = digits_split(labels)
-    return Source(DIGITS, images[train], labels[train], images[test], labels[test])
-
-
 def digits_split(labels: Tensor) -> tuple[Tensor, Tensor]:
     """Positions of the training and the test images among the 1,797."""
     rng = rng_for("cpu", "digits", "test")
@@ -245,7 +265,24 @@ def digits_split(labels: Tensor) -> tuple[Tensor, Tensor]:
     return (~is_test).nonzero()[:, 0], is_test.nonzero()[:, 0]
 
 
-def imagenet_lt(config: DataConfig) -> Source:
+@register_dataset(
+    "imagenet_lt",
+    label="ImageNet-LT",
+    family="known",
+    about="115,846 photographs, 1,000 classes",
+    data={"profile": "as_found"},
+    phase1={"augmentation": "imagenet", "crop_size": 224},
+    uses=("image_size", "image_root", "train_list", "test_list"),
+    presets={
+        "cpu": None,
+        "paper": (
+            {"architecture": "resnext50", "feature_dim": 0, "projection_dim": 1024, "epochs": 90},
+            {"epochs": 10},
+        ),
+    },
+    auto="paper",
+)
+def imagenet_lt(config: DataConfig, report: Report) -> Source:
     """Images named by two lists, those of ImageNet-LT (OLTR) unless the config gives others.
 
     Raises:
@@ -278,3 +315,19 @@ def _list_path(root: Path, half: str, given: str | None) -> Path:
         f"imagenet_lt: {paths[0].name} is in none of {', '.join(str(p.parent) for p in paths)}. "
         f"Put it there, or set {half}_list to its path."
     )
+
+
+@register_dataset(
+    "folder",
+    label="a folder of images",
+    family="own",
+    about="class folders, or a zip of them",
+    data={"profile": "as_found"},
+    phase1={"augmentation": "standard"},
+    uses=("image_size",),
+    # One's own images are often few: small batches, so that an epoch has some steps.
+    presets={"cpu": ({"batch_size": 64, "lr": 0.1}, {"epochs": 100, "batch_size": 64})},
+)
+def folder(config: DataConfig, report: Report) -> Source:
+    """A folder of class folders, or a zip of one."""
+    return class_source(open_files(folder_path(config)), config.image_size, report=report)

@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from facog_lab.atomic import outputs_root, write
 from facog_lab.config import digest
 from facog_lab.data.files import Files, Stamp
 from facog_lab.data.listing import DataError
+from facog_lab.paths import outputs_root, write
 
 CHUNK = 8  # files a thread takes at a time: small ones cost less than handing them out
 SECONDS_BETWEEN_REPORTS = 3.0

@@ -81,6 +81,13 @@ class ImageFiles:
             images[i] = image
         return images
 
+    @property
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """ImageNet's mean and standard deviation of each channel: nothing is decoded for it."""
+        if self.channels == 3:
+            return IMAGENET_MEAN, IMAGENET_STD
+        return (sum(IMAGENET_MEAN) / 3,), (sum(IMAGENET_STD) / 3,)
+
     def content(self, report: Report | None = None) -> str:
         """A hash of names, of what the files hold, and of the shape; see `contents.hashes`."""
         return digest(self.names, hashes(self.files, self.names, report), self.shape)
@@ -148,26 +155,6 @@ def chosen(source: Source, index: Tensor, report: Report) -> tuple[Images, Image
     return images.decode(range(len(images)), report), test_images.decode(
         range(len(test_images)), report
     )
-
-
-def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, on the scale from 0 to 1, exact.
-
-    Of images in files: ImageNet's. The deviation is at least one grey level, so that constant
-    images can be divided by it.
-    """
-    if isinstance(images, ImageFiles):
-        if images.channels == 3:
-            return IMAGENET_MEAN, IMAGENET_STD
-        return (sum(IMAGENET_MEAN) / 3,), (sum(IMAGENET_STD) / 3,)
-    levels = torch.arange(256, dtype=torch.float64) / 255
-    means, stds = [], []
-    for channel in images.unbind(1):
-        share = channel.flatten().bincount(minlength=256).double() / channel.numel()  # by level
-        mean = (share * levels).sum().item()
-        means.append(mean)
-        stds.append(max(1 / 255, math.sqrt((share * (levels - mean) ** 2).sum().item())))
-    return tuple(means), tuple(stds)
 
 
 class Headers(NamedTuple):

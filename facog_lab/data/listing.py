@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from facog_lab.config import LabError
+from facog_lab.config import DataError
 
 MAX_FILES = 3_000_000  # in a folder; ImageNet has 1.4 million
 MAX_FOLDERS = 300_000  # ImageNet-21k has 21,841
@@ -34,14 +34,6 @@ NOWHERE = "a link that leads nowhere"
 TWICE = "in the zip a second time"
 
 Chain = frozenset[tuple[int, int]]  # the folders that a folder lies in, by device and inode
-
-
-class DataError(LabError, RuntimeError):
-    """A data set is missing, damaged, or does not suit what is asked of it."""
-
-    def _render_traceback_(self) -> list[str]:
-        """What IPython shows: the message is the whole story, where it was raised is not."""
-        return [f"{type(self).__name__}: {self}"]
 
 
 @dataclass

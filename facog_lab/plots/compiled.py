@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from facog_lab import atomic
+from facog_lab import paths
 
 
 @contextlib.contextmanager
@@ -31,7 +31,7 @@ def kept(packages: Sequence[str]) -> Iterator[bool]:
     config: Any = numba.config
 
     name = "-".join(f"{package}-{version(package)}" for package in packages)
-    cache = atomic.own_cache()
+    cache = paths.own_cache()
     if cache is None:  # nowhere that nobody else can write to
         yield True
         return

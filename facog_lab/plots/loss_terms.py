@@ -19,9 +19,8 @@ from torch import Tensor, nn
 
 from facog_lab import losses
 from facog_lab.generator import FACoG
-from facog_lab.phase1 import Network, Phase1
+from facog_lab.phase1 import Network, Objective, Phase1
 from facog_lab.phase2 import Phase2
-from facog_lab.rivals.losses import ClassificationLoss
 from facog_lab.rng import rng_for
 
 FORMULAS = {
@@ -100,16 +99,16 @@ def phase1_terms(loop: Phase1) -> Triptych:
     looked_at = copy.copy(loop)
     looked_at.model = copy.deepcopy(loop.model).train()
     looked_at.objective = copy.deepcopy(loop.objective)
-    looked_at.network = Network(looked_at.model, looked_at.objective)
-    epoch, index = loop.epoch, loop.batches[0]
+    looked_at.network = Network(looked_at.model, looked_at.objective, loop.world)
+    epoch, index = loop.epoch, loop.order[0]
     _, terms, _ = looked_at.loss(looked_at.views(index, epoch), loop.labels[index], epoch)
-    backbone, parts = looked_at.model.backbone, loop.objective.parts
-    lambda_ce, lambda_sc = loop.objective.weights(epoch)
-    shown = []
-    if parts.loss == "ce" and not parts.apart:
-        where = ClassificationLoss.forward
+    backbone, objective = looked_at.model.backbone, loop.objective
+    lambda_ce, lambda_sc = objective.lambdas(epoch)
+    shown, kind = [], type(objective)
+    if getattr(kind, "loss_name", "ce") == "ce" and not kind.detach_features:
+        where = Objective.classification
         shown.append(_term("L_ce", where, lambda_ce, terms[0], backbone, "backbone"))
-    if parts.contrast == "sc":
+    if kind.contrastive and kind.contrast is Objective.contrast:
         shown.append(_term("L_sc", losses._contrast, lambda_sc, terms[1], backbone, "backbone"))
     return Triptych(shown)
 

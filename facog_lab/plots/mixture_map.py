@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from facog_lab.dataset import ImageFiles
+from facog_lab.data.decode import ImageFiles
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.generator import Mix
 from facog_lab.plots import theme

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from plotly.subplots import make_subplots
 
+from facog_lab import names
 from facog_lab.plots import in_words
 
 # Petroff (2021), "Accessible color sequences for data visualization": ten colours.
@@ -36,33 +37,6 @@ FAINT = "rgba(122,122,122,0.25)"
 SEQUENCE = ((65, 68, 135), (42, 120, 142), (34, 168, 132), (122, 209, 81), (210, 226, 27))
 LARGEST = 64  # pixels of an image's side on a sheet; larger images are averaged down
 
-LABELS = {
-    "loss": "total", "ce": "cross-entropy", "sc": "contrastive (L_sc)", "lr": "learning rate",
-    "train_top1": "top-1", "train_acsa": "ACSA", "acsa": "ACSA", "gm": "GM", "top1": "top-1",
-    "tail20": "rarest 20%", "tail20_gm": "GM, rarest 20%",
-    "loss_d": "D, adversarial", "loss_g": "G, total",
-    "loss_adv": "G, adversarial (L_adv)", "loss_asc": "G, contrastive (L_asc)",
-    "loss_cls": "classifier, cross-entropy", "score_real": "D of real features",
-    "score_generated": "D of generated features", "entropy": "entropy of w",
-    "max_weight": "largest weight", "lambda_adv": "λ_adv", "lambda_asc": "λ_asc", "n_s": "n_s",
-    "temperature": "τ", "lr_generator": "lr of G", "lr_discriminator": "lr of D",
-    "lr_classifier": "lr of f_cls", "label_selection": "label selection",
-    "trains": "a step trains", "phase1": "Phase 1 alone", "facog": "FACoG",
-    "random_oversampling": "Random oversampling", "uniform_weights": "Uniform w",
-    "dirichlet_weights": "Dirichlet(1) w", "facog_attention": "FACoG-attention",
-    "smote": "SMOTE", "borderline_smote": "Borderline-SMOTE", "dos": "DOS", "cgan": "cGAN",
-    "gamo_without_d": "GAMO without D", "gamo": "GAMO", "safa": "SAFA", "tailcalib": "TailCalib",
-    "focal": "Focal", "cb_focal": "CB-Focal", "ce_drw": "CE-DRW", "ldam": "LDAM",
-    "ldam_drw": "LDAM-DRW", "balanced_softmax": "Balanced Softmax", "lade": "LADE",
-    "tau_norm": "τ-norm", "lws": "LWS", "crt": "cRT", "linear": "New linear layer",
-    "hybrid_sc": "Hybrid-SC", "kcl": "KCL", "tsc": "TSC", "bcl": "BCL", "m2m_ldam": "M2m-LDAM",
-    "ldam_safa": "LDAM + SAFA", "ride_cmo": "RIDE + CMO", "oltr": "OLTR", "ride": "RIDE",
-    "mnist": "MNIST-LT", "fashion_mnist": "Fashion-MNIST-LT", "cifar10": "CIFAR-10-LT",
-    "cifar100": "CIFAR-100-LT", "imagenet_lt": "ImageNet-LT",
-    "loss_fool": "G, against the classifier", "loss_recycle": "SAFA, recycling",
-    "loss_contrast": "SAFA, contrast", "loss_seek": "SAFA, mode seeking",
-    "loss_keep": "SAFA, class kept", "added": "added to the mix, share of length",
-}  # fmt: skip
 # Beside the palette's, colours found by search, as far apart as they come for every kind of eye; a
 # test measures it.
 METHOD_COLOURS = {
@@ -175,7 +149,7 @@ def as_text(name: object, width: int = 40) -> str:
 
 def label(key: str) -> str:
     """The readable name of a column of a history or of a method; others are shown as they are."""
-    return LABELS.get(key, as_text(key))
+    return names.label(key) or as_text(key)
 
 
 def class_labels(class_names: Iterable[object], width: int = 24) -> list[str]:

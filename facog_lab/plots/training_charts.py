@@ -235,7 +235,7 @@ class Dashboard:
         for (row, column), (_, curves) in PANELS.items():
             for name, (colour, dash) in curves.items():
                 figure.add_scatter(
-                    x=[], y=[], name=theme.LABELS.get(name, name), row=row, col=column,
+                    x=[], y=[], name=theme.label(name), row=row, col=column,
                     line={"color": colour, "dash": dash, "width": 2},
                     mode="lines", meta=name, hovertemplate="%{y:.4g}",
                 )  # fmt: skip

@@ -1,17 +1,22 @@
-"""The contrastive losses of KCL, TSC and BCL: pure functions of embeddings, one equation each.
+"""KCL, TSC and BCL: their losses as pure functions of embeddings, and the objectives made of them.
 
 Embeddings have length 1.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from facog_lab import losses
+from facog_lab import losses, models
+from facog_lab.phase1 import Objective
+from facog_lab.registry import register_objective
+from facog_lab.rivals.objectives import OfLoss
+from facog_lab.rng import rng_for, seeded
+from facog_lab.settings import Phase1Config
 
+MEMORY = 0.9  # how much of a class's mean embedding stays when a batch has the class (TSC)
 K_POSITIVES = 6
 SEARCH_STEPS = 500  # for TSC's targets; 100 points in 64 dimensions take 50
 
@@ -192,44 +197,82 @@ def uniformity(points: Tensor, temperature: float = 0.07) -> Tensor:
     return (points @ points.T / temperature).logsumexp(1).mean()
 
 
-def assignment(cost: np.ndarray) -> np.ndarray:
-    """The cheapest one-to-one assignment, by the Hungarian method in O(n³) (Kuhn 1955).
+class Contrastive(Objective):
+    """Contrast alone: the classifier only looks on, and a linear head follows."""
 
-    SciPy has it too, and is no part of the training core.
+    detach_features = True
 
-    Args:
-        cost: (n, n), of giving column j to row i.
 
-    Returns:
-        (n,) int64, the column of every row; the sum of their costs is the smallest there is.
+@register_objective("kcl", label="KCL", family="contrastive", about="K positives an anchor")
+class KCL(Contrastive):
+    """K-positive contrastive learning (Kang et al. 2021)."""
 
-    Example:
-        >>> assignment(np.array([[1.0, 2.0], [1.0, 4.0]])).tolist()
-        [1, 0]
-    """
-    n = len(cost)
-    padded = np.zeros((n + 1, n + 1))  # row and column 0 stand for "none yet"
-    padded[1:, 1:] = cost
-    of_row, of_column = np.zeros(n + 1), np.zeros(n + 1)  # dual prices
-    row_of = np.zeros(n + 1, dtype=np.int64)  # the row that has a column
-    for row in range(1, n + 1):
-        row_of[0], column = row, 0
-        slack, came_from = np.full(n + 1, np.inf), np.zeros(n + 1, dtype=np.int64)
-        reached = np.zeros(n + 1, dtype=bool)
-        while row_of[column]:  # grow a tree of tight edges until it meets a free column
-            reached[column] = True
-            reduced = padded[row_of[column]] - of_row[row_of[column]] - of_column
-            closer = ~reached & (reduced < slack)
-            slack[closer], came_from[closer] = reduced[closer], column
-            nearest = int(np.where(reached, np.inf, slack).argmin())
-            step = slack[nearest]
-            of_row[row_of[reached]] += step
-            of_column[reached] -= step
-            slack[~reached] -= step
-            column = nearest
-        while column:  # give every column on the way to the row before it
-            row_of[column] = row_of[came_from[column]]
-            column = came_from[column]
-    columns = np.empty(n, dtype=np.int64)
-    columns[row_of[1:] - 1] = np.arange(n)
-    return columns
+    def contrast(
+        self, model: models.Phase1Model, embeddings: Tensor, labels: Tensor, rng: torch.Generator
+    ) -> Tensor:
+        """L_kcl of (2B, D_P) embeddings."""
+        return k_positive_contrastive(embeddings, labels, self.config.temperature, rng)
+
+
+@register_objective("tsc", label="TSC", family="contrastive", about="KCL, and a target a class")
+class TSC(Contrastive):
+    """Targeted supervised contrastive learning (Li et al. 2022): KCL, and a target a class."""
+
+    targets: Tensor
+    means: Tensor
+    target_of: Tensor
+
+    def __init__(self, config: Phase1Config, class_counts: Tensor, feature_dim: int) -> None:
+        super().__init__(config, class_counts, feature_dim)
+        classes, width = len(class_counts), config.projection_dim
+        turn = rng_for("cpu", config.seed, "phase1", "targets")
+        self.register_buffer("targets", class_targets(classes, width, turn))  # one each, of nobody
+        self.register_buffer("means", torch.zeros(classes, width))
+        self.register_buffer("target_of", torch.arange(classes))
+
+    def contrast(
+        self, model: models.Phase1Model, embeddings: Tensor, labels: Tensor, rng: torch.Generator
+    ) -> Tensor:
+        """L_tsc of (2B, D_P) embeddings."""
+        if self.training:
+            self.remember(embeddings.detach(), labels)
+        targets, temperature = self.targets[self.target_of], self.config.temperature
+        return k_positive_contrastive(embeddings, labels, temperature, rng, targets=targets)
+
+    def remember(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Moves the mean embeddings of the classes of a batch towards those in it."""
+        sums = torch.zeros_like(self.means).index_add_(0, labels, embeddings)
+        there = torch.bincount(labels, minlength=len(sums)) > 0
+        moved = MEMORY * self.means + (1 - MEMORY) * F.normalize(sums, dim=1)
+        self.means.copy_(torch.where(there[:, None], F.normalize(moved, dim=1), self.means))
+
+    def start_epoch(self) -> None:
+        """Gives each class the target that is near its mean, all distances together.
+
+        Differs from Li et al. 2022: once an epoch, not at every step.
+        """
+        from scipy.optimize import linear_sum_assignment  # slow to import, rarely needed
+
+        nearness = (self.means @ self.targets.T).double().cpu().numpy()
+        self.target_of.copy_(torch.from_numpy(linear_sum_assignment(-nearness)[1]))
+
+
+@register_objective("bcl", label="BCL", family="contrastive", about="classes weigh alike")
+class BCL(OfLoss):
+    """Balanced contrastive learning (Zhu et al. 2022), with Balanced Softmax for the classifier."""
+
+    loss_name = "balanced_softmax"
+    contrastive = True
+
+    def __init__(self, config: Phase1Config, class_counts: Tensor, feature_dim: int) -> None:
+        super().__init__(config, class_counts, feature_dim)
+        widths = [feature_dim, feature_dim, feature_dim, config.projection_dim]
+        with seeded(config.seed, "phase1", "prototypes"):
+            self.prototypes = models.mlp(widths, nn.ReLU(), batch_norm=True)
+
+    def contrast(
+        self, model: models.Phase1Model, embeddings: Tensor, labels: Tensor, rng: torch.Generator
+    ) -> Tensor:
+        """L_bcl of (2B, D_P) embeddings, with prototypes made of the classifier's weights."""
+        prototypes = F.normalize(self.prototypes(model.classifier[-1].weight), dim=1)
+        return balanced_contrastive(embeddings, labels, prototypes, self.config.temperature)

@@ -1,6 +1,6 @@
 """The rivals on phase-1 features: a classifier that is re-weighted, re-sampled or re-scaled.
 
-One loop over the feature dictionary. What a method changes of it is data, see `HEADS`.
+One loop over the feature dictionary. What a method changes of it is data, see `registry.heads`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from facog_lab import models
-from facog_lab.config import ConfigError, Device, unknown
+from facog_lab import models, registry
+from facog_lab.config import ConfigError, Device, TrainingError
+from facog_lab.device import pick_device
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.generator import make_optimizer, take_step
-from facog_lab.rivals.losses import LDAM_SCALE, ClassificationLoss, LossConfig, LossName
+from facog_lab.metrics import History, append
+from facog_lab.registry import choice
+from facog_lab.rivals.objectives import ClassificationLoss
 from facog_lab.rng import rng_for, seeded
-from facog_lab.runs import store
-from facog_lab.runs.memory import append, check_finite, pick_device
+from facog_lab.settings import LossConfig
 
 TAUS = tuple(round(0.1 * i, 1) for i in range(21))  # what τ is chosen from
 HELD_OUT = 0.2  # share of the training images that τ is chosen on
@@ -29,7 +31,9 @@ HELD_OUT = 0.2  # share of the training images that τ is chosen on
 class HeadConfig(LossConfig):
     """Settings of a classifier that is trained anew on phase-1 features."""
 
-    loss: LossName = Field("ce", description="what is minimised")
+    loss: choice(registry.losses) = Field(  # type: ignore[valid-type]
+        "ce", description="what is minimised"
+    )
     fits: Literal["classifier", "last_layer", "scales", "tau"] = Field(
         "classifier",
         description="what is learned: the whole classifier, its last layer, one factor for each "
@@ -59,21 +63,16 @@ _DECOUPLED: dict[str, Any] = {  # the second stage of Kang et al. 2020
     "lr": 0.2,
     "schedule": "cosine",
 }
-# What differs from the defaults, which are those of phase 2's classifier.
-HEADS: dict[str, dict[str, Any]] = {
-    "ce": {},
-    "focal": {"loss": "focal"},
-    "cb_focal": {"loss": "focal", "reweighting": "cb"},
-    "ce_drw": {"reweighting": "drw"},
-    "ldam": {"loss": "ldam"},
-    "ldam_drw": {"loss": "ldam", "reweighting": "drw"},
-    "balanced_softmax": {"loss": "balanced_softmax"},
-    "lade": {"loss": "lade"},
-    "tau_norm": {"fits": "tau"},
-    "lws": {**_DECOUPLED, "fits": "scales", "epochs": 5},
-    "crt": {**_DECOUPLED, "fits": "last_layer", "start": "new_last_layer"},
-    "linear": {**_DECOUPLED, "start": "new_linear"},
-}
+# What differs from the defaults, which are those of phase 2's classifier. Losses add their own.
+_ADD = registry.heads.add
+_ADD("tau_norm", label="τ-norm", family="decoupled", about="weights of equal length",
+     changes={"fits": "tau"})  # fmt: skip
+_ADD("lws", label="LWS", family="decoupled", about="a factor a class",
+     changes={**_DECOUPLED, "fits": "scales", "epochs": 5})  # fmt: skip
+_ADD("crt", label="cRT", family="decoupled", about="a new last layer, classes evenly",
+     changes={**_DECOUPLED, "fits": "last_layer", "start": "new_last_layer"})  # fmt: skip
+_ADD("linear", label="New linear layer", family="decoupled", about="one new layer, classes evenly",
+     changes={**_DECOUPLED, "start": "new_linear"})  # fmt: skip
 
 
 class Head(NamedTuple):
@@ -88,22 +87,20 @@ class Head(NamedTuple):
 
     classifier: nn.Module
     chosen: dict[str, Any]
-    history: store.History
+    history: History
 
 
 def head_config(name: str, **changes: Any) -> HeadConfig:
     """The settings of a method, with some changed.
 
     Args:
-        name: a key of `HEADS`.
+        name: of a registered head.
         changes: fields of HeadConfig; the method's own settings win over them.
 
     Raises:
         ConfigError: for an unknown name, or a value that is not allowed.
     """
-    if name not in HEADS:
-        raise ConfigError(unknown(name, HEADS, "head method"))
-    return HeadConfig(**{**changes, **HEADS[name]})
+    return HeadConfig(**{**changes, **registry.heads[name].facts["changes"]})
 
 
 def train_head(
@@ -124,7 +121,7 @@ def train_head(
         device: where to train.
 
     Raises:
-        loop.TrainingError: naming the epoch's steps, if the loss is NaN or infinite.
+        TrainingError: naming the epoch's steps, if the loss is NaN or infinite.
     """
     on = dictionary.to(pick_device(device))
     classifier = start(config, model, on)
@@ -152,8 +149,9 @@ def start(
         elif config.start == "new_last_layer":
             classifier[-1] = nn.Linear(dictionary.feature_dim, classes)
         before = classifier[-1]
-        if config.loss == "ldam" and isinstance(before, nn.Linear):
-            classifier[-1] = models.CosineLinear(before.in_features, classes, LDAM_SCALE)
+        scale = registry.losses[config.loss].facts["cosine_scale"]
+        if scale and isinstance(before, nn.Linear):
+            classifier[-1] = models.CosineLinear(before.in_features, classes, scale)
             classifier[-1].weight = before.weight
     return classifier.to(dictionary.features.device)
 
@@ -163,7 +161,7 @@ def fit(
     classifier: nn.Sequential,
     dictionary: FeatureDictionary,
     rows: Tensor | None = None,
-) -> store.History:
+) -> History:
     """Trains a classifier in place.
 
     Args:
@@ -182,7 +180,7 @@ def fit(
     if rows is None:
         rows = torch.arange(len(dictionary.labels), device=device)
     steps = math.ceil(int(dictionary.class_counts.sum()) / config.batch_size)
-    history: store.History = {"epochs": {}}
+    history: History = {"epochs": {}}
     for epoch in range(config.epochs):
         total = torch.zeros((), device=device)
         for step in range(epoch * steps, (epoch + 1) * steps):
@@ -196,7 +194,7 @@ def fit(
             total += loss.detach()
         figures = {"loss": total.item() / steps, "lr": lr}
         rates = f"lr = {config.lr:g}, loss = {config.loss}"
-        check_finite(figures, "head", epoch * steps + 1, (epoch + 1) * steps, rates)
+        _check_finite(figures, "head", epoch * steps + 1, (epoch + 1) * steps, rates)
         append(history["epochs"], figures)
     if config.fits == "scales":
         scale_classes(classifier[-1], scales.detach())
@@ -289,3 +287,25 @@ def held_out(dictionary: FeatureDictionary, seed: int, share: float = HELD_OUT) 
         size = max(1, round(share * count)) if count > 1 else 0
         held |= torch.isin(images, own[torch.randperm(count, generator=rng)[:size]])
     return held.to(dictionary.labels.device)
+
+
+def _check_finite(figures: dict[str, float], phase: str, first: int, last: int, rates: str) -> None:
+    """Stops a loop whose losses are no numbers any more.
+
+    Args:
+        figures: of some steps.
+        phase: what the loop is called.
+        first: of the steps.
+        last: of the steps.
+        rates: the settings that a step can be too large by, in words.
+
+    Raises:
+        TrainingError: naming the terms and the steps, if a figure is NaN or infinite.
+    """
+    bad = [name for name, value in figures.items() if not math.isfinite(value)]
+    if bad:
+        when = f"at step {last}" if first == last else f"between steps {first} and {last}"
+        raise TrainingError(
+            f"{phase}: {', '.join(bad)} became NaN or infinite {when}, with {rates}. Lower the "
+            "learning rate or the weight of a term; nothing was saved from these steps."
+        )

@@ -7,74 +7,20 @@ otherwise. None has an effect on how a classifier is used: predictions are the l
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from facog_lab.config import Config
-from facog_lab.losses import effective_number_weights
+from facog_lab.rivals.objectives import LossInputs, recipe, register_loss
 
-LossName = Literal["ce", "focal", "ldam", "balanced_softmax", "lade"]
 LDAM_MARGIN, LDAM_SCALE = 0.5, 30.0  # largest margin, and length of a logit (Cao et al. 2019)
 
 
-class LossConfig(Config):
-    """Settings of the classification losses; the defaults are those for CIFAR."""
-
-    reweighting: Literal["none", "drw", "cb"] = Field(
-        "none",
-        description="class weights by effective number. drw: in the last 20% of the epochs; "
-        "cb: in all of them",
-    )
-    effective_number_beta: float = Field(0.9999, ge=0, lt=1, description="b of drw and cb")
-    focal_gamma: float = Field(1.0, ge=0, le=100, description="γ of the focal loss")
-    lade_alpha: float = Field(0.1, ge=0, le=1000, description="weight of LADE's second term, α")
-    lade_lambda: float = Field(
-        0.01, ge=0, le=1000, description="of the regulariser inside LADE's second term, λ"
-    )
-
-
-class ClassificationLoss(nn.Module):
-    """The loss that a config names, with class weights in the epochs that have them.
-
-    A module, so that it goes along to a device.
-
-    Args:
-        name: which loss.
-        config: its settings.
-        class_counts: (C,) training images of each class, each at least 1.
-    """
-
-    class_counts: Tensor
-    weights: Tensor
-    margins: Tensor
-
-    def __init__(self, name: LossName, config: LossConfig, class_counts: Tensor) -> None:
-        super().__init__()
-        self.name, self.config = name, config
-        weights = effective_number_weights(class_counts, config.effective_number_beta)
-        # They follow from the data, so they are no part of a run's state.
-        self.register_buffer("class_counts", class_counts, persistent=False)
-        self.register_buffer("weights", weights, persistent=False)
-        self.register_buffer("margins", ldam_margins(class_counts), persistent=False)
-
-    def forward(self, logits: Tensor, labels: Tensor, epoch: int, epochs: int) -> Tensor:
-        """The loss of (B, C) logits in an epoch, from 0, of so many."""
-        config, counts = self.config, self.class_counts
-        deferred = config.reweighting == "drw" and epoch >= math.ceil(0.8 * epochs)
-        weights = self.weights if deferred or config.reweighting == "cb" else None
-        if self.name == "focal":
-            return focal(logits, labels, config.focal_gamma, weights)
-        if self.name == "ldam":
-            return ldam(logits, labels, self.margins, weights=weights)
-        if self.name == "balanced_softmax":
-            return balanced_softmax(logits, labels, counts, weights)
-        if self.name == "lade":
-            return lade(logits, labels, counts, config.lade_alpha, config.lade_lambda, weights)
-        return F.cross_entropy(logits, labels, weights)
+@register_loss("ce", label="Cross-entropy", about="the usual loss")
+def cross_entropy_loss(logits: Tensor, labels: Tensor, given: LossInputs) -> Tensor:
+    """Cross-entropy, as registered."""
+    return F.cross_entropy(logits, labels, given.weights)
 
 
 def focal(
@@ -115,6 +61,16 @@ def focal(
     if weights is not None:
         losses = weights.to(losses.dtype)[labels] * losses
     return losses.sum() / max(1, len(labels))
+
+
+@register_loss("focal", label="Focal", about="what is recognised counts less")
+def focal_loss(logits: Tensor, labels: Tensor, given: LossInputs) -> Tensor:
+    """The focal loss, as registered."""
+    return focal(logits, labels, given.config.focal_gamma, given.weights)
+
+
+recipe("cb_focal", "focal", label="CB-Focal", about="focal, classes weighted", reweighting="cb")
+recipe("ce_drw", "ce", label="CE-DRW", about="classes weighted at the end", reweighting="drw")
 
 
 def ldam_margins(class_counts: Tensor, max_margin: float = LDAM_MARGIN) -> Tensor:
@@ -176,6 +132,20 @@ def ldam(
     return F.cross_entropy(shifted, labels, _like(weights, logits))
 
 
+# Logits of length 30 need the learning rate of LDAM's authors: ours, 0.5, makes the features before
+# them grow until they no longer turn.
+@register_loss("ldam", label="LDAM", about="margins for rare classes", cosine_scale=LDAM_SCALE,
+               lr=0.1)  # fmt: skip
+def ldam_loss(logits: Tensor, labels: Tensor, given: LossInputs) -> Tensor:
+    """LDAM, as registered."""
+    margins = ldam_margins(given.class_counts)
+    return ldam(logits, labels, margins, weights=given.weights)
+
+
+recipe("ldam_drw", "ldam", label="LDAM-DRW", about="LDAM, classes weighted at the end",
+       reweighting="drw", lr=0.1)  # fmt: skip
+
+
 def balanced_softmax(
     logits: Tensor, labels: Tensor, class_counts: Tensor, weights: Tensor | None = None
 ) -> Tensor:
@@ -206,6 +176,12 @@ def balanced_softmax(
     _check(logits, labels, weights, class_counts)
     prior = _prior(class_counts, logits.dtype)
     return F.cross_entropy(logits + prior.log(), labels, _like(weights, logits))
+
+
+@register_loss("balanced_softmax", label="Balanced Softmax", about="the log of N_c in the logits")
+def balanced_softmax_loss(logits: Tensor, labels: Tensor, given: LossInputs) -> Tensor:
+    """Balanced Softmax, as registered."""
+    return balanced_softmax(logits, labels, given.class_counts, given.weights)
 
 
 def lade(
@@ -255,6 +231,15 @@ def lade(
     even = math.log(1 / len(prior)) - prior.log()
     r = logits.logsumexp(0) - math.log(len(labels)) + even  # (C,)
     return prior_ce + alpha * (prior * (r - recognised + lambda_ * r.square())).sum()
+
+
+@register_loss("lade", label="LADE", about="Balanced Softmax, and a bound on its logits")
+def lade_loss(logits: Tensor, labels: Tensor, given: LossInputs) -> Tensor:
+    """LADE, as registered."""
+    config = given.config
+    return lade(
+        logits, labels, given.class_counts, config.lade_alpha, config.lade_lambda, given.weights
+    )
 
 
 def _prior(class_counts: Tensor, dtype: torch.dtype) -> Tensor:

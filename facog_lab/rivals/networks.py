@@ -1,58 +1,30 @@
-"""The rivals that re-weight, re-sample or re-scale: each on phase-1 features, or as a network.
+"""Rivals that are trained from the pixels on, beyond those that are a loss alone.
 
-rivals.run(settings, "ldam_drw", "feature")  # a new head on the experiment's own phase 1
-rivals.run(settings, "ldam_drw", "network")  # a phase 1 that minimises it from the start
+What differs from the experiment's own phase 1 is data; it trains for as many epochs as phase 1 and
+phase 2 together, since nothing follows but, for some, a head.
 """
 
 from __future__ import annotations
 
-import time
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
-from torch import nn
+from facog_lab import registry
+from facog_lab.settings import Experiment
 
-from facog_lab import metrics, phase2
-from facog_lab.config import ConfigError, Device, unknown
-from facog_lab.rivals.heads import HEADS, head_config, start, train_head
-from facog_lab.runs import stages
-from facog_lab.runs.memory import pick_device
-from facog_lab.runs.presets import Experiment
-from facog_lab.runs.store import Run, StoreError
-
-Level = Literal["feature", "network"]
-
-
-class Network(NamedTuple):
-    """A rival that is trained from the pixels on.
-
-    Attributes:
-        phase1: fields of Phase1Config; the experiment's own hold for all others.
-        head: the head method that follows, a key of `HEADS`; None if phase 1's classifier is it.
-    """
-
-    phase1: dict[str, Any]
-    head: str | None = None
-
-
-# What differs from the experiment's own phase 1. LDAM's logits of length 30 need the learning rate
-# of its authors: ours, 0.5, makes the features before them grow until they no longer turn.
-NETWORKS: dict[str, Network] = {
-    "ce": Network({"objective": "ce"}),
-    "focal": Network({"objective": "focal"}),
-    "cb_focal": Network({"objective": "focal", "reweighting": "cb"}),
-    "ce_drw": Network({"objective": "ce", "reweighting": "drw"}),
-    "ldam": Network({"objective": "ldam", "lr": 0.1}),
-    "ldam_drw": Network({"objective": "ldam", "lr": 0.1, "reweighting": "drw"}),
-    "balanced_softmax": Network({"objective": "balanced_softmax"}),
-    "lade": Network({"objective": "lade"}),
-    "tau_norm": Network({"objective": "ce"}, "tau_norm"),
-    "lws": Network({"objective": "ce"}, "lws"),
-    "crt": Network({"objective": "ce"}, "crt"),
-    "hybrid_sc": Network({"objective": "hybrid_sc", "lambda_sc": 1.0}),
-    "kcl": Network({"objective": "kcl", "lambda_sc": 1.0}, "linear"),
-    "tsc": Network({"objective": "tsc", "lambda_sc": 1.0}, "linear"),
-    "bcl": Network({"objective": "bcl", "lambda_ce": 2.0, "lambda_sc": 0.6}),
-}
+_CE = {"objective": "ce"}
+_ADD = registry.networks.add
+_ADD("tau_norm", label="τ-norm", family="decoupled", about="weights of equal length", phase1=_CE,
+     head="tau_norm")  # fmt: skip
+_ADD("lws", label="LWS", family="decoupled", about="a factor a class", phase1=_CE, head="lws")
+_ADD("crt", label="cRT", family="decoupled", about="a new last layer", phase1=_CE, head="crt")
+_ADD("hybrid_sc", label="Hybrid-SC", family="contrastive", about="contrast, then cross-entropy",
+     phase1={"objective": "hybrid_sc", "lambda_sc": 1.0}, head=None)  # fmt: skip
+_ADD("kcl", label="KCL", family="contrastive", about="K positives, then a linear head",
+     phase1={"objective": "kcl", "lambda_sc": 1.0}, head="linear")  # fmt: skip
+_ADD("tsc", label="TSC", family="contrastive", about="targets, then a linear head",
+     phase1={"objective": "tsc", "lambda_sc": 1.0}, head="linear")  # fmt: skip
+_ADD("bcl", label="BCL", family="contrastive", about="balanced contrast and softmax",
+     phase1={"objective": "bcl", "lambda_ce": 2.0, "lambda_sc": 0.6}, head=None)  # fmt: skip
 # Settings that the papers change for ImageNet-LT.
 IMAGENET: dict[str, dict[str, Any]] = {
     "lade": {"lade_lambda": 0.5, "lade_alpha": 0.05},
@@ -60,151 +32,14 @@ IMAGENET: dict[str, dict[str, Any]] = {
 }
 
 
-class Result(NamedTuple):
-    """What a rival came to.
-
-    Attributes:
-        scores: on the chosen test images.
-        level: "feature" if it is a new head on the experiment's phase 1, "network" if it was
-            trained from the pixels on.
-        chosen: what was chosen on held-out training features, see `rebalancing.Head`.
-        seconds: of its own training, phase 1 included at level "network".
-    """
-
-    scores: metrics.Metrics
-    level: Level
-    chosen: dict[str, Any]
-    seconds: float
-
-
-class Trained(NamedTuple):
-    """A rival's classifier.
-
-    Attributes:
-        classifier: features to logits.
-        chosen: what was chosen on held-out training features, see `rebalancing.Head`.
-        seconds: of its own training.
-    """
-
-    classifier: nn.Module
-    chosen: dict[str, Any]
-    seconds: float
-
-
-def run(
-    settings: Experiment,
-    name: str,
-    level: Level = "feature",
-    device: Device = "auto",
-    protocol: str = "full",
-) -> Result:
-    """A rival's result; what is missing is trained and kept, as every stage is.
-
-    Args:
-        settings: the experiment that it is compared within.
-        name: a key of `HEADS` or `NETWORKS`.
-        level: on the features of the experiment's phase 1, or through the whole network.
-        device: where to train what is missing.
-        protocol: the test protocol, a key of the data set's `test_protocols`.
-
-    Raises:
-        ConfigError: for a name that the level does not have, or an unknown protocol.
-    """
-    protocols = stages.data(settings.data).test_protocols
-    if protocol not in protocols:
-        raise ConfigError(
-            f"protocol = {protocol!r}: {settings.data.dataset} has {list(protocols)}."
-        )
-    known = HEADS if level == "feature" else NETWORKS
-    if name not in known:
-        raise ConfigError(unknown(name, known, f"rival at level {level!r}"))
-    if level == "network":
-        given, trained = network(settings, name, device)
-    else:
-        given = stages.source(settings, device)
-        trained = head_on(given, name, settings.phase2.epochs, settings.phase2.seed, device)
-    scores = phase2.score(trained.classifier, given.features, protocols[protocol])
-    return Result(scores, level, trained.chosen, trained.seconds)
-
-
-def network(
-    settings: Experiment, name: str, device: Device = "auto"
-) -> tuple[stages.Source, Trained]:
-    """A rival's own features and its classifier on them, trained from the pixels on.
-
-    Args:
-        settings: the experiment that it is compared within.
-        name: a key of `NETWORKS`.
-        device: where to train what is missing.
-    """
-    changed = with_network(settings, name)
-    trained = stages.phase1(changed, device)
-    trained.finish()
-    given, head = stages.source(changed, device), NETWORKS[name].head
-    if head is None:
-        return given, Trained(given.model.classifier, {}, trained.seconds)
-    after = head_on(given, head, settings.phase2.epochs, settings.phase2.seed, device)
-    return given, after._replace(seconds=trained.seconds + after.seconds)
-
-
 def with_network(settings: Experiment, name: str) -> Experiment:
     """The experiment whose phase 1 is a rival's network.
 
     It trains for as many epochs as phase 1 and phase 2 together, since it has no phase 2.
     """
-    changes = dict(NETWORKS[name].phase1)
+    changes = dict(registry.networks[name].facts["phase1"])
     if settings.data.dataset == "imagenet_lt":
         changes |= IMAGENET.get(name, {})
     epochs = settings.phase1.epochs + settings.phase2.epochs
     changed = settings.phase1.replace(**changes, epochs=epochs)
     return Experiment(settings.data, changed, settings.dictionary, settings.phase2)
-
-
-def head_on(
-    given: stages.Source, name: str, epochs: int, seed: int, device: Device = "auto"
-) -> Trained:
-    """A head on features that are at hand, trained if it is not yet kept.
-
-    Args:
-        given: the features, and the networks that made them.
-        name: a key of `HEADS`.
-        epochs: of phase 2; methods with a number of their own keep it.
-        seed: of new layers and all draws.
-        device: where to train what is missing.
-
-    Raises:
-        StoreError: if what is kept is no such head.
-    """
-    config = head_config(name, epochs=epochs, seed=seed)
-    run = Run(given.dataset, "head", config, given.key)
-
-    def kept() -> Trained | None:
-        if (saved := run.load()) is None:
-            return None
-        classifier = start(config, given.model, given.features)
-        try:
-            classifier.load_state_dict(saved.tensors)
-            return Trained(classifier, dict(saved.record["chosen"]), float(saved.record["seconds"]))
-        except (RuntimeError, LookupError, TypeError, ValueError) as error:
-            raise StoreError(
-                f"{run.folder} holds no head {name!r} of these features ({error}). Remove the "
-                "folder to make it again."
-            ) from None
-
-    if found := kept():
-        return found
-    with run.making():
-        if found := kept():  # another notebook has made it meanwhile
-            return found
-        began = time.monotonic()
-        trained = train_head(config, given.features, given.model, device)
-        seconds = time.monotonic() - began
-        record = {
-            "split_hash": given.split_hash,
-            "method": name,
-            "chosen": trained.chosen,
-            "seconds": seconds,
-            "device": str(pick_device(device)),
-        }
-        run.save(trained.classifier.state_dict(), trained.history, record, done=True)
-    return Trained(trained.classifier, trained.chosen, seconds)

@@ -1,191 +1,133 @@
-"""What phase 1 minimises: the paper's L_ph1, or a rival's objective in its place."""
+"""Losses of logits as what phase 1 minimises, and as what a new head on its features minimises."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facog_lab import losses, models
-from facog_lab.rivals.contrastive import (
-    assignment,
-    balanced_contrastive,
-    class_targets,
-    k_positive_contrastive,
-)
-from facog_lab.rivals.losses import LDAM_SCALE, ClassificationLoss, LossName
-from facog_lab.rng import rng_for, seeded
-
-if TYPE_CHECKING:
-    from facog_lab.phase1 import Phase1Config
-
-ObjectiveName = Literal[
-    "facog", "ce", "focal", "ldam", "balanced_softmax", "lade", "hybrid_sc", "kcl", "tsc", "bcl"
-]
-MEMORY = 0.9  # how much of a class's mean embedding stays when a batch has the class (TSC)
+from facog_lab import models, registry
+from facog_lab.losses import effective_number_weights
+from facog_lab.phase1 import Objective
+from facog_lab.registry import register_objective
+from facog_lab.settings import LossConfig, Phase1Config
 
 
-class Parts(NamedTuple):
-    """What an objective is made of.
+class LossInputs(NamedTuple):
+    """What a registered loss is given beside (B, C) logits and (B,) labels.
 
     Attributes:
-        loss: the classifier's.
-        contrast: the projector's; None for none, and then no views are made for it.
-        apart: the classifier learns beside, on features that it cannot change, since the
-            objective is contrastive alone.
-        curriculum: from contrast to classification, α = 1 - (T/T_max)² (Wang et al. 2021).
+        config: settings of the losses.
+        class_counts: (C,) training images of each class.
+        weights: (C,) class weights in the epochs that have them; else None.
     """
 
-    loss: LossName
-    contrast: Literal["sc", "kcl", "tsc", "bcl"] | None = None
-    apart: bool = False
-    curriculum: bool = False
+    config: LossConfig
+    class_counts: Tensor
+    weights: Tensor | None
 
 
-OBJECTIVES: dict[ObjectiveName, Parts] = {
-    "facog": Parts("ce", "sc"),
-    "ce": Parts("ce"),
-    "focal": Parts("focal"),
-    "ldam": Parts("ldam"),
-    "balanced_softmax": Parts("balanced_softmax"),
-    "lade": Parts("lade"),
-    "hybrid_sc": Parts("ce", "sc", curriculum=True),
-    "kcl": Parts("ce", "kcl", apart=True),
-    "tsc": Parts("ce", "tsc", apart=True),
-    "bcl": Parts("balanced_softmax", "bcl"),
-}
+Loss = TypeVar("Loss", bound=Callable[[Tensor, Tensor, LossInputs], Tensor])
 
 
-class Terms(NamedTuple):
-    """A batch's loss, its two terms without their λ (0 for one there is not), (B, C) logits."""
-
-    loss: Tensor
-    terms: tuple[Tensor, Tensor]
-    logits: Tensor
-
-
-class Objective(nn.Module):
-    """L = λ_ce L_ce + λ_sc L_sc (Eq. 2), or what a rival has for the two terms.
-
-    A module, since some contrasts have something to learn or to remember: BCL's prototypes are a
-    small network over the classifier's weights, TSC keeps the classes' mean embeddings.
+def register_loss(
+    name: str, *, label: str, about: str, cosine_scale: float | None = None, **network: Any
+) -> Callable[[Loss], Loss]:
+    """A decorator that registers a loss, and with it a head and a network that minimise it.
 
     Args:
-        config: of phase 1.
-        class_counts: (C,) training images of each class.
-        feature_dim: D.
+        name: as settings have it.
+        label: as people read it.
+        about: one line that says what it does.
+        cosine_scale: the length of a logit, for losses whose logits are cosines; else None.
+        network: fields of Phase1Config that differ where a network is trained with it.
     """
 
-    targets: Tensor
-    means: Tensor
-    target_of: Tensor
+    def decorate(function: Loss) -> Loss:
+        entry: dict[str, Any] = {"label": label, "family": "loss", "about": about}
+        registry.losses.add(name, make=function, cosine_scale=cosine_scale, **entry)
+        kind = type(f"Objective of {name}", (OfLoss,), {"loss_name": name})
+        registry.objectives.add(name, make=kind, **entry)
+        recipe(name, name, label=label, about=about, **network)
+        return function
+
+    return decorate
+
+
+def recipe(
+    name: str, loss: str, *, label: str, about: str, reweighting: str = "none", **network: Any
+) -> None:
+    """Registers a loss with a re-weighting, as a head and as a network; see `register_loss`."""
+    entry: dict[str, Any] = {"label": label, "family": "loss", "about": about}
+    changes = {"loss": loss, "reweighting": reweighting}
+    registry.heads.add(name, changes=changes, **entry)
+    of_network = {"objective": loss, "reweighting": reweighting} | network
+    registry.networks.add(name, phase1=of_network, head=None, **entry)
+
+
+class ClassificationLoss(nn.Module):
+    """The loss that a config names, with class weights in the epochs that have them.
+
+    A module, so that it goes along to a device.
+
+    Args:
+        name: which loss.
+        config: its settings.
+        class_counts: (C,) training images of each class, each at least 1.
+    """
+
+    class_counts: Tensor
+    weights: Tensor
+
+    def __init__(self, name: str, config: LossConfig, class_counts: Tensor) -> None:
+        super().__init__()
+        self.function, self.config = registry.losses[name].make, config
+        weights = effective_number_weights(class_counts, config.effective_number_beta)
+        # They follow from the data, so they are no part of a run's state.
+        self.register_buffer("class_counts", class_counts, persistent=False)
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, logits: Tensor, labels: Tensor, epoch: int, epochs: int) -> Tensor:
+        """The loss of (B, C) logits in an epoch, from 0, of so many."""
+        deferred = self.config.reweighting == "drw" and epoch >= math.ceil(0.8 * epochs)
+        weights = self.weights if deferred or self.config.reweighting == "cb" else None
+        loss: Tensor = self.function(
+            logits, labels, LossInputs(self.config, self.class_counts, weights)
+        )
+        return loss
+
+
+class OfLoss(Objective):
+    """A registered loss alone; nothing is contrasted."""
+
+    loss_name = "ce"
+    contrastive = False
 
     def __init__(self, config: Phase1Config, class_counts: Tensor, feature_dim: int) -> None:
-        super().__init__()
-        self.config, self.parts = config, OBJECTIVES[config.objective]
-        self.classification = ClassificationLoss(self.parts.loss, config, class_counts)
-        classes, width = len(class_counts), config.projection_dim
-        if self.parts.contrast == "tsc":
-            turn = rng_for("cpu", config.seed, "phase1", "targets")
-            self.register_buffer(
-                "targets", class_targets(classes, width, turn)
-            )  # one each, of nobody
-            self.register_buffer("means", torch.zeros(classes, width))
-            self.register_buffer("target_of", torch.arange(classes))
-        if self.parts.contrast == "bcl":
-            with seeded(config.seed, "phase1", "prototypes"):
-                self.prototypes = models.mlp(
-                    [feature_dim, feature_dim, feature_dim, width], nn.ReLU(), batch_norm=True
-                )
+        super().__init__(config, class_counts, feature_dim)
+        self.of_logits = ClassificationLoss(self.loss_name, config, class_counts)
 
-    @property
-    def recipes(self) -> list[str]:
-        """How the views of an image are made: for the classifier first, two for the contrast."""
-        regular, contrast = self.config.augmentation, self.parts.contrast
-        if contrast is None:
-            return [regular]
-        if self.config.views == 2:
-            return [regular, regular]
-        return ["simaugment"] * 2 if self.parts.apart else [regular, "simaugment", "simaugment"]
+    def classification(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
+        """The loss of (B, C) logits."""
+        loss: Tensor = self.of_logits(logits, labels, epoch, self.config.epochs)
+        return loss
 
-    def weights(self, epoch: int) -> tuple[float, float]:
+    @classmethod
+    def prepare(cls, classifier: nn.Sequential) -> None:
+        """Cosines for logits, where the loss needs them."""
+        if scale := registry.losses[cls.loss_name].facts["cosine_scale"]:
+            last: Any = classifier[-1]
+            classifier[-1] = models.CosineLinear(last.in_features, last.out_features, scale)
+
+
+@register_objective("hybrid_sc", label="Hybrid-SC", family="contrastive",
+                    about="from contrast to cross-entropy, by a curriculum")  # fmt: skip
+class HybridSC(Objective):
+    """From contrast to classification, α = 1 - (T/T_max)² (Wang et al. 2021)."""
+
+    def lambdas(self, epoch: int) -> tuple[float, float]:
         """λ_ce and λ_sc in an epoch, from 0."""
-        config = self.config
-        if self.parts.curriculum:
-            alpha = 1 - (epoch / config.epochs) ** 2
-            return (1 - alpha) * config.lambda_ce, alpha * config.lambda_sc
-        return config.lambda_ce, config.lambda_sc
-
-    def forward(
-        self,
-        model: models.Phase1Model,
-        features: Tensor,
-        labels: Tensor,
-        epoch: int,
-        rng: torch.Generator,
-    ) -> Terms:
-        """The loss of a batch.
-
-        Args:
-            model: its classifier and projector are used.
-            features: (V, B, D) float32, of as many views as there are recipes.
-            labels: (B,) int64.
-            epoch: from 0; class weights and curriculum depend on it.
-            rng: for contrasts that draw; on the device of the features.
-        """
-        # Two views serve both losses; of three, the first serves L_ce and the others L_sc.
-        for_ce, for_sc = (features[:1], features[1:]) if len(features) == 3 else (features,) * 2
-        if self.parts.apart:
-            for_ce = for_ce.detach()
-        logits = model.classifier(for_ce)  # (1 or 2, B, C)
-        ce = self.classification(
-            logits.flatten(0, 1), labels.repeat(len(logits)), epoch, self.config.epochs
-        )
-        lambda_ce, lambda_sc = self.weights(epoch)
-        loss, sc = lambda_ce * ce, torch.zeros_like(ce)
-        if self.parts.contrast is not None:
-            sc = self.contrast(model, model.embed(for_sc.flatten(0, 1)), labels.repeat(2), rng)
-            loss = loss + lambda_sc * sc
-        return Terms(loss, (ce, sc), logits[0].detach())
-
-    def contrast(
-        self, model: models.Phase1Model, embeddings: Tensor, labels: Tensor, rng: torch.Generator
-    ) -> Tensor:
-        """L_sc of (2B, D_P) embeddings, or what the objective has for it."""
-        temperature = self.config.temperature
-        if self.parts.contrast == "kcl":
-            return k_positive_contrastive(embeddings, labels, temperature, rng)
-        if self.parts.contrast == "tsc":
-            if self.training:
-                self.remember(embeddings.detach(), labels)
-            targets = self.targets[self.target_of]
-            return k_positive_contrastive(embeddings, labels, temperature, rng, targets=targets)
-        if self.parts.contrast == "bcl":
-            prototypes = F.normalize(self.prototypes(model.classifier[-1].weight), dim=1)
-            return balanced_contrastive(embeddings, labels, prototypes, temperature)
-        return losses.supervised_contrastive(embeddings, labels, temperature)
-
-    def remember(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Moves the mean embeddings of the classes of a batch towards those in it (TSC)."""
-        sums = torch.zeros_like(self.means).index_add_(0, labels, embeddings)
-        there = torch.bincount(labels, minlength=len(sums)) > 0
-        moved = MEMORY * self.means + (1 - MEMORY) * F.normalize(sums, dim=1)
-        self.means.copy_(torch.where(there[:, None], F.normalize(moved, dim=1), self.means))
-
-    def start_epoch(self) -> None:
-        """Gives each class the target that is near its mean, all distances together (TSC).
-
-        Differs from Li et al. 2022: once an epoch, not at every step.
-        """
-        if self.parts.contrast == "tsc":
-            nearness = (self.means @ self.targets.T).double().cpu().numpy()
-            self.target_of.copy_(torch.from_numpy(assignment(-nearness)))
-
-
-def classifier_for(objective: ObjectiveName, classifier: nn.Sequential) -> None:
-    """Makes a classifier what an objective needs: LDAM's last layer has cosines for logits."""
-    if OBJECTIVES[objective].loss == "ldam":
-        last: Any = classifier[-1]
-        classifier[-1] = models.CosineLinear(last.in_features, last.out_features, LDAM_SCALE)
+        alpha = 1 - (epoch / self.config.epochs) ** 2
+        return (1 - alpha) * self.config.lambda_ce, alpha * self.config.lambda_sc

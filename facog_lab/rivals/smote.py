@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from facog_lab.dictionary import FeatureDictionary
-from facog_lab.generator import Mix, Unlearned, mix
+from facog_lab.generator import Given, Mix, Unlearned, mix
+from facog_lab.registry import register_oversampler
 from facog_lab.settings import Controls
 
 K = 5  # neighbours of the same class, clamped to N_c - 1 (Chawla et al. 2002)
@@ -126,6 +127,28 @@ class DOS(Unlearned):
         slots = torch.arange(rows.shape[1], device=labels.device)
         weights = weights * (slots < self.count[base].clamp(min=1)[:, None])
         return mix(self.dictionary, rows, weights / weights.sum(1, keepdim=True))
+
+
+@register_oversampler("smote", label="SMOTE", family="neighbours", in_hull=True, by_distance=True,
+                      about="between a feature and a neighbour of its class")  # fmt: skip
+def smote(given: Given) -> SMOTE:
+    """SMOTE for these features."""
+    return SMOTE(given.dictionary)
+
+
+@register_oversampler("borderline_smote", label="Borderline-SMOTE", family="neighbours",
+                      in_hull=True, by_distance=True,
+                      about="SMOTE from features near other classes")  # fmt: skip
+def borderline_smote(given: Given) -> SMOTE:
+    """Borderline-SMOTE for these features."""
+    return SMOTE(given.dictionary, borderline=True)
+
+
+@register_oversampler("dos", label="DOS", family="neighbours", in_hull=True, by_distance=True,
+                      about="mixes neighbours of a class")  # fmt: skip
+def dos(given: Given) -> DOS:
+    """DOS for these features."""
+    return DOS(given.dictionary)
 
 
 def _distances(dictionary: FeatureDictionary, some: Tensor, others: Tensor) -> Tensor:

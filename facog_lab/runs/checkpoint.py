@@ -1,11 +1,60 @@
-"""Networks and optimisers as one flat dictionary of tensors, and back."""
+"""Networks and optimisers, or a whole loop, as one flat dictionary of tensors, and back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from facog_lab.metrics import History, Step
+
+
+class Loop(Protocol):
+    """What is asked of a loop by whoever saves, resumes or guards it."""
+
+    phase: str
+    step: int
+    total_steps: int
+    steps_per_epoch: int
+    device: torch.device
+    history: History
+
+    @property
+    def config(self) -> Any:
+        """Its settings."""
+        ...
+
+    def __next__(self) -> Step:
+        """Takes a step."""
+        ...
+
+    def parts(
+        self, saved: Iterable[str] | None = None
+    ) -> Mapping[str, nn.Module | torch.optim.Optimizer]:
+        """What it has learned, by name; made to fit these names of saved tensors, if given."""
+        ...
+
+    def resumed(self) -> None:
+        """Called after another state was put into the parts."""
+        ...
+
+
+def state(loop: Loop) -> dict[str, Tensor]:
+    """What a later session needs to go on from a loop's step."""
+    return pack(**loop.parts()) | {"step": torch.tensor(loop.step)}
+
+
+def restore(loop: Loop, tensors: Mapping[str, Tensor], history: History) -> None:
+    """Goes on from what `state` gave.
+
+    Raises:
+        RuntimeError, LookupError, ValueError: if the tensors do not fit the loop.
+    """
+    unpack(tensors, **loop.parts(tensors))
+    loop.step, loop.history = int(tensors["step"]), history
+    loop.resumed()
 
 
 def pack(**parts: nn.Module | torch.optim.Optimizer) -> dict[str, Tensor]:

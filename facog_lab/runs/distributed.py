@@ -16,11 +16,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from facog_lab.config import Device
+from facog_lab.phase1 import ALONE, Network, World
+from facog_lab.runs.sync_batchnorm import SharedBatchNorm
 
 
 def count() -> int:
@@ -90,7 +91,7 @@ def wait() -> None:
         dist.barrier()
 
 
-def agreed(value: int) -> int:
+def broadcast(value: int) -> int:
     """What the first process says."""
     if count() == 1:
         return value
@@ -99,7 +100,7 @@ def agreed(value: int) -> int:
     return int(said)
 
 
-def share(index: Tensor) -> Tensor:
+def shard(index: Tensor) -> Tensor:
     """This process's part of a batch, (B,); the parts differ by one in size at most."""
     return index.tensor_split(count())[rank()]
 
@@ -117,7 +118,7 @@ def gather(own: Tensor, total: int) -> Tensor:
     return own if count() == 1 else _Gather.apply(own, total)
 
 
-def as_one(backbone: nn.Module) -> None:
+def sync_batchnorm(backbone: nn.Module) -> None:
     """Has each batch norm of a backbone take its mean and deviation over all shares.
 
     PyTorch's own SyncBatchNorm is for GPUs; on a CPU `SharedBatchNorm` does the same. States of a
@@ -134,7 +135,7 @@ def as_one(backbone: nn.Module) -> None:
                 module.__class__ = SharedBatchNorm  # the same parameters and buffers
 
 
-def averaged(network: nn.Module, all_used: bool) -> nn.Module:
+def wrap_ddp(network: nn.Module, all_used: bool) -> nn.Module:
     """A network whose gradients are the mean over the processes, by DistributedDataParallel.
 
     Args:
@@ -144,6 +145,16 @@ def averaged(network: nn.Module, all_used: bool) -> nn.Module:
     device = next(network.parameters()).device
     ids = [torch.cuda.current_device()] if device.type == "cuda" else None
     return DistributedDataParallel(network, ids, find_unused_parameters=not all_used)
+
+
+def world() -> World:
+    """The processes that there are, as phase 1 needs to know them."""
+    return World(shard, gather, _wrap) if count() > 1 else ALONE
+
+
+def _wrap(network: Network) -> nn.Module:
+    sync_batchnorm(network.model.backbone)
+    return wrap_ddp(network, all_used=network.objective.contrastive)  # else the projector is idle
 
 
 class _Gather(torch.autograd.Function):
@@ -169,72 +180,3 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient.narrow(1, *ctx.own) * count(), None
-
-
-class SharedBatchNorm(nn.BatchNorm2d):
-    """Batch norm over the shares of all processes, on CPUs, as nn.BatchNorm2d is of the whole."""
-
-    running_mean: Tensor
-    running_var: Tensor
-    num_batches_tracked: Tensor
-    momentum: float
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B', C, H, W) of this process's share, normalised."""
-        if not self.training:
-            return super().forward(images)
-        normal, mean, variance, number = _Normalise.apply(images, self.weight, self.bias, self.eps)
-        self.num_batches_tracked.add_(1)
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance * (number / (number - 1)), self.momentum)
-        return normal
-
-
-class _Normalise(torch.autograd.Function):
-    # What all have is gathered and added up here: gloo's all-reduce takes half as long again.
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        own_mean, own_variance = torch.batch_norm_update_stats(x, None, None, 0.0)
-        own_number = torch.full_like(own_mean, x.numel() / x.shape[1])
-        found, gathered = _of_all(torch.stack([own_mean, own_variance, own_number]))
-        gathered.wait()
-        means, variances, numbers = found.unbind(1)  # (processes, C) each
-        number = numbers[:, 0].sum()
-        mean = (means * numbers).sum(0) / number
-        # Variance inside the shares, and of their means (Chan et al. 1979): no small difference of
-        # large sums.
-        variance = ((variances + (means - mean).square()) * numbers).sum(0) / number
-        ctx.save_for_backward(x, weight, mean, variance, number)
-        ctx.eps = eps
-        ctx.mark_non_differentiable(mean, variance, number)
-        ctx.set_materialize_grads(False)
-        normal = F.batch_norm(x, mean, variance, weight, bias, False, 0.0, eps)
-        return normal, mean, variance, number
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor, *rest: None) -> tuple[Tensor, Tensor, Tensor, None]:
-        x, weight, mean, variance, number = ctx.saved_tensors
-        # Σ g x̂ and Σ g over the own share, which are its gradients of weight and bias
-        _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            gradient, x, weight, mean, variance, None, None, False, ctx.eps, [False, True, True]
-        )
-        found, gathered = _of_all(torch.stack([of_weight, of_bias]))
-        # dx = w/σ (g - Σg/n - x̂ Σ(g x̂)/n): the part in g needs no sums, the part in x̂ is a batch
-        # norm once more
-        scale = weight * (variance + ctx.eps).rsqrt()
-        scaled = gradient * scale[:, None, None]
-        gathered.wait()
-        slope, offset = -scale * found.sum(0) / number
-        shift = F.batch_norm(x, mean, variance, slope, offset, False, 0.0, ctx.eps)
-        return shift.add_(scaled), of_weight, of_bias, None
-
-
-def _of_all(own: Tensor) -> tuple[Tensor, dist.Work]:
-    """What all processes have, (processes, ...), as soon as the work that gathers it is done."""
-    found = own.new_empty(count(), *own.shape)
-    work = dist.all_gather(list(found), own, async_op=True)
-    assert work is not None  # as this process is one of the group
-    return found, work

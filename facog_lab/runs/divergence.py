@@ -9,50 +9,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
-from facog_lab.config import Config
-from facog_lab.runs.memory import TrainingError
-from facog_lab.runs.store import History
+from facog_lab.config import TrainingError
+from facog_lab.metrics import History, Step
+from facog_lab.phase1 import Phase1
+from facog_lab.phase2 import Phase2
+from facog_lab.runs import checkpoint
+from facog_lab.runs.checkpoint import Loop
+from facog_lab.runs.memory import enough_memory
+from facog_lab.settings import Controls, controls_at
 
+L = TypeVar("L", bound=Loop)
+
+OF_CLASSIFIER = ("loss_cls", "entropy", "max_weight", "added")  # what its step measures
 STEPS_BETWEEN_COPIES = 100  # a copy takes a quarter of a step
 # Settings that a step can be too large by, as far as a loop has them.
 RATES = (
     *("lr", "lr_generator", "lr_discriminator", "lr_classifier", "temperature"),
     *("lambda_ce", "lambda_sc", "lambda_adv", "lambda_asc"),
 )
-
-
-class Loop(Protocol):
-    """What is asked of a loop."""
-
-    phase: str
-    step: int
-    steps_per_epoch: int
-    history: History
-
-    @property
-    def config(self) -> Config:
-        """Its settings."""
-        ...
-
-    def state(self) -> dict[str, Tensor]:
-        """Weights, optimisers, the step."""
-        ...
-
-    def load_state(self, tensors: dict[str, Tensor], history: History) -> None:
-        """Goes on from what `state` gave."""
-        ...
-
-    def take_again(self, past: History) -> list[str]:
-        """The next step again; what of it is no number, if anything, in which case no more is done.
-
-        Args:
-            past: the history of the steps as they were taken the first time.
-        """
-        ...
 
 
 class Copy(NamedTuple):
@@ -62,13 +40,38 @@ class Copy(NamedTuple):
     rows: dict[str, int]
 
 
-class Rewind:
-    """Keeps copies of a loop's state, and goes back to the step before it went wrong."""
+class Guarded(Generic[L]):
+    """A loop whose steps are taken one by one, and that goes back to before one that went wrong.
 
-    def __init__(self, loop: Loop) -> None:
-        self.loop = loop
+    An iterator, like the loop. It also says what to set where memory was not enough.
+
+    Args:
+        loop: at its start, or at any step at which it could be resumed.
+    """
+
+    def __init__(self, loop: L) -> None:
+        self.loop: L = loop
         self._kept: Copy | None = None
         self._step = 0  # of the copy
+
+    def __iter__(self) -> Guarded[L]:
+        return self
+
+    def __next__(self) -> Step:
+        """The loop's next step.
+
+        Raises:
+            TrainingError: if something of it became NaN or infinite; the loop is as before it.
+            OutOfMemoryError: if it asked for more memory than there is.
+        """
+        loop = self.loop
+        if loop.step < loop.total_steps and _can_be_resumed(loop):
+            self.keep()
+        with enough_memory(loop.phase, loop.step + 1, loop.device, _asked(loop)):
+            step = next(loop)
+        if bad := bad_figures(step.figures):
+            raise self.error(bad)
+        return step
 
     def keep(self) -> None:
         """Copies the state if it was long ago; call it where the loop could be resumed.
@@ -90,7 +93,7 @@ class Rewind:
         Raises:
             TrainingError: if something of it is NaN or infinite.
         """
-        bad = [name for name, tensor in self.loop.state().items() if not finite(tensor)]
+        bad = [n for n, tensor in checkpoint.state(self.loop).items() if not finite(tensor)]
         if bad:
             raise self.error(bad)
 
@@ -106,7 +109,7 @@ class Rewind:
             _restore(loop, kept)
             while loop.step < last:
                 before = _copy(loop)
-                found = loop.take_again(past)
+                found = repeat_step(loop, past)
                 if found or loop.step == last:  # the last one was seen to go wrong, whatever now
                     culprits, last = found or noticed, int(before.tensors["step"]) + 1
                     _restore(loop, before)
@@ -121,6 +124,56 @@ class Rewind:
             f"or raise the temperature. Weights and history are as after step {loop.step}; nothing "
             "was saved of this one."
         )
+
+
+def repeat_step(loop: Loop, past: History) -> list[str]:
+    """Takes a step again, and says what of it is no number, in the order of computation.
+
+    Args:
+        loop: as before the step.
+        past: the history of the steps as they were taken the first time.
+    """
+    if isinstance(loop, Phase2):
+        recorded = loop.step < len(past["steps"].get("n_s", []))
+        controls = controls_at(past["steps"], loop.step + 1) if recorded else loop.controls
+        return _culprits(loop, loop.take(controls).figures, controls)
+    next(loop)
+    terms: list[float] = loop.measured.tolist() if isinstance(loop, Phase1) else []
+    measured = dict(zip(("loss", "ce", "sc"), terms, strict=True))
+    return bad_figures(measured) or bad_gradients(loop.parts().items())
+
+
+def _culprits(loop: Phase2, row: dict[str, float], controls: Controls) -> list[str]:
+    """What was no number first in a step: D comes before G, and both before f_cls."""
+    parts = dict(loop.oversampler_of(controls).parts)
+    of_d = {name: row[name] for name in row if name.startswith(("loss_d", "score_"))}
+    of_classifier = {name: row[name] for name in row if name in OF_CLASSIFIER}
+    others = {name: row[name] for name in row if name not in {**of_d, **of_classifier}}
+    discriminator = [("discriminator", parts.pop("discriminator", None))]
+    stages = (
+        bad_figures(of_d),
+        bad_gradients(discriminator),
+        bad_figures(others),
+        bad_gradients(parts.items()),
+        bad_figures(of_classifier),
+        bad_gradients([("classifier", loop.classifier)]),
+    )
+    return next(filter(None, stages), [])
+
+
+def _can_be_resumed(loop: Loop) -> bool:
+    """Phase 1 at the ends of its epochs alone, since what it adds up in one is not kept."""
+    return not isinstance(loop, Phase1) or loop.step % loop.steps_per_epoch == 0
+
+
+def _asked(loop: Loop) -> str:
+    """The settings that a step's memory grows with."""
+    size = f"batch_size = {loop.config.batch_size:,}"
+    if isinstance(loop, Phase2):
+        return f"{size}, n_s = {loop.controls.n_s}, D_E = {loop.dictionary.feature_dim}"
+    if isinstance(loop, Phase1):
+        return f"{size}, views = {loop.config.views}, side = {loop.data.side}"
+    return size
 
 
 def finite(tensor: Tensor) -> bool:
@@ -145,7 +198,7 @@ def bad_gradients(parts: Iterable[tuple[str, object]]) -> list[str]:
 
 
 def _copy(loop: Loop) -> Copy:
-    tensors = {name: tensor.clone() for name, tensor in loop.state().items()}
+    tensors = {name: tensor.clone() for name, tensor in checkpoint.state(loop).items()}
     rows = {name: len(next(iter(table.values()), [])) for name, table in loop.history.items()}
     return Copy(tensors, rows)
 
@@ -159,4 +212,4 @@ def _restore(loop: Loop, copy: Copy) -> None:
         }
         for table, columns in loop.history.items()
     }
-    loop.load_state(copy.tensors, history)
+    checkpoint.restore(loop, copy.tensors, history)

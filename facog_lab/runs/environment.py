@@ -65,11 +65,6 @@ def keep_freed_memory(keep: bool) -> None:
         trim(0)
 
 
-def faster_format(side: int) -> torch.memory_format:
-    """Channels last for images of 28 pixels and more; for 8×8 it was many times slower on a CPU."""
-    return torch.channels_last if side >= 28 else torch.contiguous_format
-
-
 def check_compiler(device: torch.device) -> None:
     """Asks for what torch.compile compiles with on a CPU.
 
@@ -82,11 +77,6 @@ def check_compiler(device: torch.device) -> None:
             f"torch_compile = True, and there is no C++ compiler ({', '.join(names)}): install "
             "g++, or set torch_compile to False."
         )
-
-
-def fast_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 autocast pays: on GPUs with the units for it; on CPUs it was 5× slower."""
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _version(package: str) -> str | None:

@@ -16,12 +16,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from facog_lab import atomic, models
+from facog_lab import models, paths
 from facog_lab.data.files import DataError
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.runs.stages import Source
 
-FOLDER = atomic.project_root() / "benchmarks" / "dictionaries"
+FOLDER = paths.project_root() / "benchmarks" / "dictionaries"
 PARTS = ("train", "test", "heads")
 
 

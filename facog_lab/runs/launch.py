@@ -21,10 +21,10 @@ from typing import Any
 import torch
 from torch.distributed.elastic.multiprocessing.errors import record
 
-from facog_lab.atomic import project_root
 from facog_lab.config import ConfigError, Device, LabError, unknown
+from facog_lab.paths import project_root
 from facog_lab.runs import distributed, presets
-from facog_lab.runs.presets import Experiment
+from facog_lab.settings import CONFIGS, Experiment
 
 RESTARTS = 3  # of all processes, after one of them died
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -153,9 +153,9 @@ def _settings(options: argparse.Namespace) -> Experiment:
             raise ConfigError(f"--settings: no JSON ({error}).") from None
     fields: dict[str, dict[str, Any]] = {"data": {}, "phase1": {}}
     for name, value in options.p:
-        known = [stage for stage in fields if name in presets.CONFIGS[stage].model_fields]
+        known = [stage for stage in fields if name in CONFIGS[stage].model_fields]
         if not known:
-            names = [name for stage in fields for name in presets.CONFIGS[stage].model_fields]
+            names = [name for stage in fields for name in CONFIGS[stage].model_fields]
             raise ConfigError(unknown(name, names))
         fields[known[0]][name] = value
     seed = fields["phase1"].get("seed", 0)

@@ -12,13 +12,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from facog_lab.atomic import DamagedError, StoreError
 from facog_lab.config import digest
+from facog_lab.metrics import History
+from facog_lab.paths import DamagedError, StoreError
 
 FORMAT = 1
-# What happened while a run was made, as columns: history["epochs"]["loss"][3]. Numbers, names of
-# options, and None where there was nothing to measure.
-History = dict[str, dict[str, list[Any]]]
 CELLS = {int, float, str, bool, type(None)}
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from facog_lab.atomic import DamagedError
+from facog_lab.paths import DamagedError
 
 LARGE = 2**28  # bytes; a smaller file stays in memory once it was read
 LONGEST_HEADER = 100_000_000  # bytes, as the library has it

@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facog_lab.atomic import new_folder
 from facog_lab.config import ConfigError, Device, unknown
+from facog_lab.metrics import Step
+from facog_lab.paths import new_folder
 from facog_lab.phase2 import Phase2
-from facog_lab.runs import stages, store, training, verify
-from facog_lab.runs.memory import Step
-from facog_lab.runs.presets import Experiment
+from facog_lab.runs import checkpoint, stages, store, training, verify
+from facog_lab.runs.divergence import Guarded
 from facog_lab.runs.progress import Progress
-from facog_lab.settings import Controls, controls_at, controls_of
+from facog_lab.settings import Controls, Experiment, controls_at, controls_of
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ class Steered:
     def reset(self) -> None:
         """Back to before the first step, with the controls of the config."""
         self.loop = start(self.settings, self.device)
+        self.guarded = Guarded(self.loop)
         self.folder: Path | None = None
         self.seconds, self._saved = 0.0, (0, time.monotonic())  # step and time of the last save
 
@@ -115,7 +116,7 @@ class Steered:
 
     def __next__(self) -> Step:
         started = time.monotonic()
-        step = next(self.loop)
+        step = next(self.guarded)
         self.seconds += time.monotonic() - started
         if step.step == self.loop.total_steps or (
             step.ends_epoch and started - self._saved[1] > training.SECONDS_BETWEEN_SAVES
@@ -140,7 +141,7 @@ class Steered:
                 long_tailed.name, "steered", self.settings.phase2, plain.upstream, folder.name
             )
             try:
-                training.save(run, loop, record, done)
+                training.save(run, self.guarded, record, done)
             finally:
                 with contextlib.suppress(OSError):  # there is something in it
                     folder.rmdir()
@@ -148,7 +149,7 @@ class Steered:
         else:
             with plain.making():
                 if not ((before := plain.load()) and before.complete):
-                    training.save(plain, loop, record, done)
+                    training.save(plain, self.guarded, record, done)
         self._saved = (loop.step, time.monotonic())
 
 
@@ -213,11 +214,12 @@ def fork(
             progress.update()
         for name, control in steered.items():
             branch = start(settings, device)
-            tensors = {k: tensor.clone() for k, tensor in loop.state().items()}
-            branch.load_state(tensors, copy.deepcopy(loop.history))
+            tensors = {k: tensor.clone() for k, tensor in checkpoint.state(loop).items()}
+            checkpoint.restore(branch, tensors, copy.deepcopy(loop.history))
             branch.controls = control
+            guarded = Guarded(branch)
             while branch.step < end:
-                next(branch)
+                next(guarded)
                 progress.update()
             loops[name] = branch
     return loops

@@ -1,6 +1,6 @@
 """Asking for a stage: it is loaded if it is there, resumed if it was cut off, made otherwise.
 
-Upstream stages come first, so any notebook runs alone. What is asked for is a `resumable.Training`.
+Upstream stages come first, so any notebook runs alone. What is asked for is a `training.Training`.
 """
 
 from __future__ import annotations
@@ -14,28 +14,31 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from facog_lab import dataset, dictionary, metrics, models
+from facog_lab import dataset, dictionary, metrics, models, registry
 from facog_lab import phase1 as phase1_loop
 from facog_lab import phase2 as phase2_loop
 from facog_lab.config import ConfigError, Device
+from facog_lab.data.load import load
+from facog_lab.device import pick_device
 from facog_lab.runs import distributed, launch
-from facog_lab.runs.presets import Experiment
+from facog_lab.runs.environment import check_compiler
+from facog_lab.runs.extract import extract, layout
 from facog_lab.runs.progress import Progress
 from facog_lab.runs.store import Run, Saved, StoreError
 from facog_lab.runs.training import Training
-from facog_lab.settings import OversamplerName
+from facog_lab.runs.views_ahead import ViewsAhead
+from facog_lab.settings import DataConfig, Experiment, Phase2Config
 
-NULLS: tuple[OversamplerName, ...] = (
-    "random_oversampling",
-    "uniform_weights",
-    "dirichlet_weights",
-)
+
+def nulls() -> list[str]:
+    """The null baselines."""
+    return [name for name, entry in registry.oversamplers.items() if entry.family == "null"]
 
 
 @functools.lru_cache(maxsize=4)
-def data(config: dataset.DataConfig) -> dataset.LongTailed:
+def data(config: DataConfig) -> dataset.LongTailed:
     """The long-tailed data set that a config asks for, kept for the next call."""
-    return dataset.load(config, report=print)
+    return load(config, report=print)
 
 
 def phase1(
@@ -50,7 +53,10 @@ def phase1(
             and the training follows them.
     """
     long_tailed = data(settings.data)
-    loop = phase1_loop.Phase1(settings.phase1, long_tailed, device)
+    if settings.phase1.torch_compile:
+        check_compiler(pick_device(device))
+    loop = phase1_loop.Phase1(settings.phase1, long_tailed, device, distributed.world())
+    ViewsAhead(loop)
     record = {
         "data": settings.data.model_dump(mode="json"),
         "split_hash": long_tailed.split_hash,
@@ -77,7 +83,7 @@ def features(
         devices: on how many of this machine at once, see `phase1`.
     """
     run = run_of(settings, "dictionary")
-    if distributed.agreed((saved := run.load_or_warn()) is None):
+    if distributed.broadcast((saved := run.load_or_warn()) is None):
         trained = phase1(settings, device, devices).finish()
         if devices > 1:
             for _ in launch.started(settings, device, devices, dictionary=True):
@@ -142,16 +148,16 @@ def _extract(settings: Experiment, trained: phase1_loop.Phase1, run: Run) -> Non
         first = distributed.rank() == 0
         if first:
             stack.enter_context(run.making())
-        if not distributed.agreed(not first or run.load_or_warn() is None):
+        if not distributed.broadcast(not first or run.load_or_warn() is None):
             return  # another notebook has made it meanwhile
         if first:
-            stack.enter_context(run.reserve(dictionary.layout(trained, settings.dictionary)))
+            stack.enter_context(run.reserve(layout(trained, settings.dictionary)))
         distributed.wait()
         started, long_tailed = time.monotonic(), trained.data
         images = len(long_tailed.labels) * (1 + settings.dictionary.views)
         total = images + len(long_tailed.test_labels)
         with Progress(total, "Dictionary", unit="image") as progress:
-            dictionary.extract(trained, settings.dictionary, progress.update, run.reserved())
+            extract(trained, settings.dictionary, progress.update, run.reserved())
         record = {
             "split_hash": long_tailed.split_hash,
             "seconds": time.monotonic() - started,
@@ -203,7 +209,7 @@ def phase2(settings: Experiment, device: Device = "auto") -> Training[phase2_loo
 
 
 def phase2_on(
-    given: Source, config: phase2_loop.Phase2Config, device: Device = "auto"
+    given: Source, config: Phase2Config, device: Device = "auto"
 ) -> Training[phase2_loop.Phase2]:
     """Phase 2 on features that are at hand, as far as it has been made."""
     rows = given.features.starts.diff()
@@ -279,7 +285,7 @@ def compare(
     chosen, given = protocols[protocol], source(settings, device)
     untouched = phase2_loop.score(given.model.classifier, given.features, chosen)
     results = {"phase1": Result(untouched, None, phase1(settings, device).seconds)}
-    for name in dict.fromkeys((settings.phase2.oversampler, *NULLS)):
+    for name in dict.fromkeys((settings.phase2.oversampler, *nulls())):
         training = phase2_on(given, settings.phase2.replace(oversampler=name), device)
         loop = training.finish()
         results[name] = Result(loop.evaluate(chosen), last_entropy(loop), training.seconds)

@@ -26,7 +26,8 @@ import safetensors.torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from facog_lab.atomic import (
+from facog_lab.config import Config, digest
+from facog_lab.paths import (
     DamagedError,
     StoreError,
     check_place,
@@ -34,7 +35,6 @@ from facog_lab.atomic import (
     write,
     written_or_said,
 )
-from facog_lab.config import Config, digest
 from facog_lab.runs import mmap
 from facog_lab.runs.environment import environment
 from facog_lab.runs.manifest import FORMAT, History, as_json, read_file, read_history, read_manifest

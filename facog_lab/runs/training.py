@@ -19,11 +19,12 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from facog_lab import __version__
+from facog_lab.metrics import Step
 from facog_lab.phase1 import Phase1
 from facog_lab.phase2 import Phase2
-from facog_lab.runs import distributed
+from facog_lab.runs import checkpoint, distributed
+from facog_lab.runs.divergence import Guarded
 from facog_lab.runs.environment import keep_freed_memory
-from facog_lab.runs.memory import Step
 from facog_lab.runs.progress import Progress
 from facog_lab.runs.store import Run, Saved, StoreError
 
@@ -63,6 +64,7 @@ class Training(Generic[Loop]):
         elsewhere: Callable[[], Iterator[None]] | None = None,
     ) -> None:
         self.loop: Loop = loop
+        self.guarded: Guarded[Any] = Guarded(loop)
         self.run, self.label, self.record = run, label, record
         self._elsewhere = elsewhere
         self.seconds, self.complete = 0.0, False
@@ -80,7 +82,7 @@ class Training(Generic[Loop]):
         return self.loop
 
     def __iter__(self) -> Iterator[Step]:
-        if distributed.agreed(self.complete):
+        if distributed.broadcast(self.complete):
             if not self.complete:  # it was completed after this process looked
                 self._catch_up()
             return
@@ -114,7 +116,8 @@ class Training(Generic[Loop]):
             seconds = float(saved.record["seconds"])
             if not saved.complete:
                 self.run.warn_of_another_machine(saved.record)
-            self.loop.load_state(saved.tensors, saved.history)
+            checkpoint.restore(self.loop, saved.tensors, saved.history)
+            self.guarded.forget()
         except (RuntimeError, LookupError, ValueError, TypeError) as error:
             made = saved.record["environment"].get("facog_lab")
             raise StoreError(
@@ -145,15 +148,17 @@ class Training(Generic[Loop]):
             self.save(True)
             return
         saved_at = resumed_at = time.monotonic()
-        before = self.seconds
+        before, resumed = self.seconds, loop.step
         with Progress(loop.total_steps, self.label, unit="step") as progress:
             progress.resume(loop.step)
-            for step in loop:
+            for step in self.guarded:
+                if step.step == resumed + 1:  # after a step for which there was enough
+                    keep_freed_memory(loop.device.type == "cpu" and isinstance(loop, Phase1))
                 self.seconds = before + time.monotonic() - resumed_at
                 progress.update(1, **_shown(step))
                 done = step.step == loop.total_steps
                 due = done or time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES
-                if step.ends_epoch and distributed.agreed(due):
+                if step.ends_epoch and distributed.broadcast(due):
                     self.save(done)
                     saved_at = time.monotonic()
                 paused_at = time.monotonic()
@@ -162,7 +167,7 @@ class Training(Generic[Loop]):
 
     def save(self, done: bool) -> None:
         """Writes the state; it must be at an epoch's end."""
-        save(self.run, self.loop, self.record | {"seconds": self.seconds}, done)
+        save(self.run, self.guarded, self.record | {"seconds": self.seconds}, done)
         self.complete = done
 
 
@@ -184,20 +189,21 @@ def step_of(saved: Saved, loop: Phase1 | Phase2) -> int:
     return at
 
 
-def save(run: Run, loop: Phase1 | Phase2, record: dict[str, Any], done: bool) -> None:
+def save(run: Run, guarded: Guarded[Any], record: dict[str, Any], done: bool) -> None:
     """Writes a loop's state into a run's folder, with its scores if phase 2 is done.
 
     Raises:
         TrainingError: if something of the state is NaN or infinite; nothing is written then.
         StoreError: if it cannot be written.
     """
-    loop.rewind.check()
+    guarded.check()
+    loop = guarded.loop
     if distributed.rank():  # the first writes for all
         return
     record = record | {"device": str(loop.device), "processes": distributed.count()}
     if done and isinstance(loop, Phase2):
         record["metrics"] = asdict(loop.evaluate())
-    run.save(loop.state(), loop.history, record, done)
+    run.save(checkpoint.state(loop), loop.history, record, done)
 
 
 def _shown(step: Step) -> dict[str, float]:

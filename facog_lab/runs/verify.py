@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from facog_lab.metrics import Metrics
+from facog_lab.metrics import History, Metrics
 from facog_lab.phase2 import Phase2
-from facog_lab.runs.store import History, Saved
+from facog_lab.runs import checkpoint
+from facog_lab.runs.store import Saved
 
 NAMED = 5  # differences of a kind that are named; of more, the number is said
 
@@ -26,7 +27,7 @@ def differences(saved: Saved, loop: Phase2) -> list[str]:
         A text for each kind of difference, naming the tensors, the columns of the history, or the
         metrics with both values; none where all is equal to the last byte.
     """
-    made = {name: tensor.cpu() for name, tensor in loop.state().items()}
+    made = {name: tensor.cpu() for name, tensor in checkpoint.state(loop).items()}
     tensors = [
         name
         for name in sorted(saved.tensors.keys() | made.keys())

@@ -7,32 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
-from facog_lab import models, phase2
+from facog_lab import models, phase2, registry
 from facog_lab.config import ConfigError, Device, unknown
 from facog_lab.rivals import networks
-from facog_lab.rivals.heads import HEADS, head_config
-from facog_lab.runs import stages
-from facog_lab.runs.presets import Experiment
+from facog_lab.rivals.heads import head_config
+from facog_lab.runs import methods, stages
 from facog_lab.runs.store import run_key
-from facog_lab.settings import OversamplerName
+from facog_lab.settings import Experiment
 from facog_lab.study.results import Row, rounded
-
-OVERSAMPLERS: tuple[OversamplerName, ...] = get_args(OversamplerName)
 
 
 class Cell(NamedTuple):
     """One method, and what differs from the preset.
 
     Attributes:
-        method: "phase1", an oversampler, a key of `HEADS` or of `NETWORKS`.
+        method: "phase1", an oversampler, a head or a network, by its registered name.
         level: on the features of phase 1, or a network trained from the pixels on.
         changes: pairs of a setting, named by its stage, and its value: ("phase2.n_s", 10).
     """
 
     method: str
-    level: networks.Level = "feature"
+    level: methods.Level = "feature"
     changes: tuple[tuple[str, Any], ...] = ()
 
     @property
@@ -52,13 +49,13 @@ class Cell(NamedTuple):
 
     def settings(self, base: Experiment) -> Experiment:
         """The experiment with the cell's changes and its oversampler."""
-        stages = {name: getattr(base, name) for name in ("phase1", "dictionary", "phase2")}
+        configs = {name: getattr(base, name) for name in ("phase1", "dictionary", "phase2")}
         for name, value in self.changes:
             stage, field = name.split(".")
-            stages[stage] = stages[stage].replace(**{field: value})
-        if self.level == "feature" and self.method in OVERSAMPLERS:
-            stages["phase2"] = stages["phase2"].replace(oversampler=self.method)
-        return Experiment(base.data, **stages)
+            configs[stage] = configs[stage].replace(**{field: value})
+        if self.level == "feature" and self.method in registry.oversamplers:
+            configs["phase2"] = configs["phase2"].replace(oversampler=self.method)
+        return Experiment(base.data, **configs)
 
 
 PHASE1 = Cell("phase1", "network")
@@ -72,11 +69,11 @@ _PRIORS = ((_SEEN,), (("phase2.label_selection", "as_found"), _SEEN))
 
 def _comparison() -> list[Cell]:
     """Every method of Tables 1 to 3 that is built, features first."""
-    cells = [PHASE1, *(Cell(name) for name in OVERSAMPLERS)]
+    cells = [PHASE1, *(Cell(name) for name in registry.oversamplers)]
     cells.append(Cell("facog", changes=(("phase2.references", "fixed"),)))
     cells += [Cell(method, changes=changes) for changes in _PRIORS for method in _PRIOR]
-    cells += [Cell(name) for name in HEADS]
-    return cells + [Cell(name, "network") for name in networks.NETWORKS]
+    cells += [Cell(name) for name in registry.heads]
+    return cells + [Cell(name, "network") for name in registry.networks]
 
 
 def _each(name: str, values: tuple[Any, ...], methods: tuple[str, ...]) -> list[Cell]:
@@ -140,9 +137,9 @@ class Task:
         upstream = self.given.key if self.given else stages.run_of(settings, "dictionary").key
         if method == "phase1":
             return upstream
-        if self.cell.level == "feature" and method in OVERSAMPLERS:
+        if self.cell.level == "feature" and method in registry.oversamplers:
             return run_key(settings.phase2, upstream)
-        head = networks.NETWORKS[method].head if self.cell.level == "network" else method
+        head = registry.networks[method].facts["head"] if self.cell.level == "network" else method
         if head is None:
             return upstream
         after = head_config(head, epochs=settings.phase2.epochs, seed=settings.phase2.seed)
@@ -157,7 +154,11 @@ def check(task: Task) -> None:
             features are given.
     """
     cell = task.cell
-    known = ["phase1", *networks.NETWORKS] if cell.level == "network" else [*OVERSAMPLERS, *HEADS]
+    known = (
+        ["phase1", *registry.networks]
+        if cell.level == "network"
+        else [*registry.oversamplers, *registry.heads]
+    )
     if cell.method not in known:
         raise ConfigError(unknown(cell.method, known, f"{cell.level} method"))
     if task.given is not None and cell.before_phase2:
@@ -181,7 +182,7 @@ def measure(task: Task, about: Mapping[str, Any], device: Device = "auto") -> li
     seconds: float | None
     chosen: dict[str, Any] = {}
     if cell.own_network:
-        given, (classifier, chosen, seconds) = networks.network(
+        given, (classifier, chosen, seconds) = methods.network(
             cell.settings(task.base), cell.method, device
         )
     else:
@@ -189,14 +190,14 @@ def measure(task: Task, about: Mapping[str, Any], device: Device = "auto") -> li
     if cell.method == "phase1":
         classifier = given.model.classifier
         seconds = None if task.given else stages.phase1(settings, device).seconds
-    elif cell.method in OVERSAMPLERS:
+    elif cell.method in registry.oversamplers:
         training = stages.phase2_on(given, settings.phase2, device)
         loop = training.finish()
         classifier, seconds = loop.classifier, training.seconds
         entropy = stages.last_entropy(loop)
     elif not cell.own_network:
         epochs, seed = settings.phase2.epochs, settings.phase2.seed
-        classifier, chosen, seconds = networks.head_on(given, cell.method, epochs, seed, device)
+        classifier, chosen, seconds = methods.head_on(given, cell.method, epochs, seed, device)
     facts = {name: value for name, value in chosen.items() if not isinstance(value, dict)}
     said = {
         **about,

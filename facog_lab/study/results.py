@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from facog_lab import atomic
+from facog_lab import paths
 from facog_lab.config import digest
 from facog_lab.metrics import Metrics
 from facog_lab.runs import store
@@ -29,8 +29,8 @@ IDENTITY = ("method", "level", "variant", "seed", "protocol")
 
 def folder() -> Path:
     """Where result files lie: the folder named by FACOG_RESULTS, else the committed ones'."""
-    own = atomic.project_root() / "benchmarks" / "results"
-    return atomic.named_folder("FACOG_RESULTS") or own
+    own = paths.project_root() / "benchmarks" / "results"
+    return paths.named_folder("FACOG_RESULTS") or own
 
 
 class ResultFile:
@@ -63,7 +63,7 @@ class ResultFile:
             rows: what was measured.
             run: the command, date and machine, see `run_facts`.
         """
-        locks = atomic.outputs_root() / ".locks"
+        locks = paths.outputs_root() / ".locks"
         locks.mkdir(parents=True, exist_ok=True)
         with FileLock(locks / f"results-{digest(str(self.path.resolve()))[:12]}.lock"):
             found = self._content()
@@ -78,7 +78,7 @@ class ResultFile:
             head = json.dumps(meta, indent=1, ensure_ascii=False)
             text = f'{{"meta": {head},\n"rows": [\n{lines}\n]}}\n'
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            atomic.write(self.path, text.encode())
+            paths.write(self.path, text.encode())
 
     def _content(self) -> dict[str, Any]:
         if not self.path.exists():
@@ -105,7 +105,7 @@ def run_facts(command: str, device: str) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=False,
-        cwd=atomic.project_root(),
+        cwd=paths.project_root(),
     ).stdout.strip()
     facts = {"command": command, "date": time.strftime("%Y-%m-%d"), "git": revision}
     return facts | {"device": device} | store.environment()

@@ -24,8 +24,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from facog_lab.config import Device, LabError
+from facog_lab.device import pick_device
 from facog_lab.runs import feature_files, presets, stages
-from facog_lab.runs.memory import pick_device
+from facog_lab.settings import Experiment
 from facog_lab.study import grid, results
 from facog_lab.study.grid import Task
 
@@ -151,7 +152,7 @@ def data_sets(options: argparse.Namespace) -> Iterator[tuple[str, float | None]]
 
 def basis(
     options: argparse.Namespace, seed: int, dataset: str | None, ratio: float | None
-) -> tuple[str, presets.Experiment, dict[str, Any]]:
+) -> tuple[str, Experiment, dict[str, Any]]:
     """The name of the result file, the experiment and what rows say of it, of a data set."""
     if options.dictionary:
         facts = feature_files.read_facts(feature_files.FOLDER, options.dictionary)

@@ -19,7 +19,7 @@ from ipykernel.kernelspec import make_ipkernel_cmd
 from jupyter_client import AsyncKernelManager, KernelManager
 from jupyter_client.kernelspec import KernelSpec
 
-from facog_lab.atomic import StoreError, write, written_or_said
+from facog_lab.paths import StoreError, write, written_or_said
 from facog_lab.study import report
 from facog_lab.study.sweep_points import Point, Row
 

@@ -10,10 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
+from facog_lab import registry
 from facog_lab.config import Config
 from facog_lab.plots.theme import as_text, label
+from facog_lab.registry import choice
 from facog_lab.runs import presets, stages
-from facog_lab.settings import OversamplerName
 from facog_lab.study import paper
 from facog_lab.study.grid import Cell
 from facog_lab.study.results import Row
@@ -27,7 +28,9 @@ class StudyConfig(Config):
     """What notebooks 05 and 06 show, and what they add to the results."""
 
     score: Score = Field("acsa", description="what is compared")
-    against: OversamplerName = Field("random_oversampling", description="what others are tested on")
+    against: choice(registry.oversamplers) = Field(  # type: ignore[valid-type]
+        "random_oversampling", description="what others are tested on"
+    )
     seeds: int = Field(5, ge=1, le=100, description="seeds that run_missing runs, from 0 on")
     run_missing: bool = Field(False, description="run what has no result yet: hours for all")
     level: Literal["feature", "network"] = Field(

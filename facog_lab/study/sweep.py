@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field, model_validator
 
-from facog_lab.atomic import StoreError
 from facog_lab.config import ConfigError
+from facog_lab.paths import StoreError
 from facog_lab.runs.progress import Progress
 from facog_lab.study.clusters import MissingDaskError, Where, client
 from facog_lab.study.sweep_points import Point, Row, points, said

@@ -23,7 +23,9 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from facog_lab import __version__
-from facog_lab.atomic import (
+from facog_lab.config import ConfigError, DataError, digest, unknown
+from facog_lab.data.load import fingerprint
+from facog_lab.paths import (
     DamagedError,
     StoreError,
     outputs_root,
@@ -31,9 +33,8 @@ from facog_lab.atomic import (
     write,
     written_or_said,
 )
-from facog_lab.config import ConfigError, digest, unknown
-from facog_lab.dataset import FILE_SETTINGS, DataConfig, DataError, fingerprint
 from facog_lab.runs.manifest import read_file
+from facog_lab.settings import FILE_SETTINGS, DataConfig
 from facog_lab.study import literals
 
 FORMAT = 2

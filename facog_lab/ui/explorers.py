@@ -14,11 +14,13 @@ from typing import Any, get_args
 import ipywidgets as w
 import numpy as np
 
-from facog_lab.dataset import DataConfig, DataError, LongTailed, Profile, long_tail_counts
+from facog_lab.config import DataError
+from facog_lab.dataset import LongTailed, long_tail_counts
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.plots import charts, theme
 from facog_lab.plots.embedding import Map, fit_map
 from facog_lab.runs.progress import Live, is_live
+from facog_lab.settings import DataConfig, Profile
 from facog_lab.ui.sliders import Sliders, spoken
 from facog_lab.ui.width import Width
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Mapping
-from typing import Any, get_args
+from typing import Any
 
 import ipywidgets as widgets
 
+from facog_lab import registry
 from facog_lab.config import ConfigError
 from facog_lab.phase2 import Phase2
 from facog_lab.plots import theme
-from facog_lab.settings import Controls, OversamplerName
+from facog_lab.settings import Controls
 from facog_lab.ui.sliders import spoken
 
 Set = Callable[[str, Any], None]
@@ -26,15 +27,15 @@ SLIDERS: dict[str, Callable[[], widgets.Widget]] = {
     "lr_discriminator": lambda: widgets.FloatLogSlider(min=-5, max=0, step=0.1),
     "lr_classifier": lambda: widgets.FloatLogSlider(min=-5, max=0, step=0.1),
 }
-CHOICES: dict[str, Mapping[str, str]] = {
-    "oversampler": {name: theme.LABELS[name] for name in get_args(OversamplerName)},
-    "label_selection": {
+CHOICES: dict[str, Callable[[], Mapping[str, str]]] = {
+    "oversampler": lambda: {name: entry.label for name, entry in registry.oversamplers.items()},
+    "label_selection": lambda: {
         "gamo": "GAMO: N_max - N_c",
         "inverse": "1/N_c",
         "uniform": "all classes alike",
         "as_found": "as found: N_c",
     },
-    "trains": {
+    "trains": lambda: {
         "all": "D, G and classifier",
         "d_and_g": "D and G",
         "d": "only D",
@@ -112,7 +113,7 @@ class Choice:
     def __init__(self, field: str, allowed: Container[str], change: Set) -> None:
         self.field, self.change, self.quiet = field, change, False
         self.widget = widgets.Dropdown(
-            options=[(text, value) for value, text in CHOICES[field].items() if value in allowed],
+            options=[(text, value) for value, text in CHOICES[field]().items() if value in allowed],
             description=theme.label(field), tooltip=Controls.model_fields[field].description,
             style={"description_width": "98px"}, layout={"width": "290px"},
         )  # fmt: skip
@@ -138,7 +139,7 @@ def knobs(loop: Phase2, change: Set) -> dict[str, Knob | Choice]:
     """
     made: dict[str, Knob | Choice] = {field: Knob(field, change) for field in SLIDERS}
     for field in CHOICES:
-        allowed = list(CHOICES[field])
+        allowed = list(CHOICES[field]())
         if field == "label_selection":
             allowed = [name for name in allowed if _possible(loop, name)]
         made[field] = Choice(field, allowed, change)

@@ -34,13 +34,13 @@ from IPython import get_ipython
 from pydantic import Field, field_validator
 
 from facog_lab.config import Config, ConfigError, Device, unknown
-from facog_lab.dataset import DataConfig
 from facog_lab.runs import presets
 from facog_lab.runs.progress import Live
+from facog_lab.settings import CONFIGS, DataConfig
 from facog_lab.study.literals import assigned
 from facog_lab.ui.settings_table import Settings, Stage
 
-STAGES = presets.CONFIGS
+STAGES = CONFIGS
 WITH_GAMO_PROTOCOL = ("mnist", "fashion_mnist")
 
 

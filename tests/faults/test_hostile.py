@@ -26,11 +26,11 @@ import torch
 from conftest import ROOT
 
 from facog_lab.data.files import DataError
-from facog_lab.dataset import DataConfig, load
-from facog_lab.dictionary import DictionaryConfig
+from facog_lab.data.load import load
 from facog_lab.plots import charts
 from facog_lab.runs import presets, replay, store
 from facog_lab.runs.manifest import as_json
+from facog_lab.settings import DataConfig, DictionaryConfig
 from facog_lab.ui import explorers, phase2_panel
 
 NAMES = (

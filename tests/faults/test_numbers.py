@@ -7,22 +7,21 @@ import resource
 import subprocess
 import sys
 import time
-from typing import get_args
 
 import pytest
 import tiny
 import torch
 from test_bad_parameters import bounds
 
-from facog_lab import generator, phase1, phase2
-from facog_lab.config import ConfigError
-from facog_lab.phase1 import Phase1, Phase1Config
-from facog_lab.phase2 import Phase2, Phase2Config
+from facog_lab import generator, phase1, phase2, registry
+from facog_lab.config import ConfigError, TrainingError
+from facog_lab.phase1 import Phase1
+from facog_lab.phase2 import Phase2
 from facog_lab.rivals import heads
-from facog_lab.runs import divergence, presets, stages, store
+from facog_lab.runs import checkpoint, divergence, presets, stages, store
 from facog_lab.runs import training as kept_training
-from facog_lab.runs.memory import OutOfMemoryError, TrainingError, enough_memory
-from facog_lab.settings import MIN_TAU, Controls, OversamplerName
+from facog_lab.runs.memory import OutOfMemoryError, enough_memory
+from facog_lab.settings import MIN_TAU, Controls, Phase1Config, Phase2Config
 
 
 def first_phase():
@@ -36,7 +35,7 @@ def second_phase(epochs=60):
 
 
 def clone(loop):
-    return {name: tensor.clone() for name, tensor in loop.state().items()}
+    return {name: tensor.clone() for name, tensor in checkpoint.state(loop).items()}
 
 
 def same(one, two):
@@ -263,7 +262,7 @@ def ends_or_says_why(make, name, value):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("oversampler", get_args(OversamplerName))
+@pytest.mark.parametrize("oversampler", registry.oversamplers)
 def test_phase_2_at_the_bounds_of_every_setting(oversampler):
     of = tiny.dictionary()
     for name, value in extremes(Phase2Config, COSTS):
@@ -276,7 +275,7 @@ def test_phase_2_at_the_bounds_of_every_setting(oversampler):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("objective", get_args(phase1.ObjectiveName))
+@pytest.mark.parametrize("objective", registry.objectives)
 def test_phase_1_at_the_bounds_of_every_setting(objective):
     slow = {*COSTS, "width", "feature_dim", "projection_dim", "crop_size", "warmup_epochs"}
     for name, value in extremes(Phase1Config, slow):
@@ -289,7 +288,7 @@ def test_phase_1_at_the_bounds_of_every_setting(objective):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", heads.HEADS)
+@pytest.mark.parametrize("name", registry.heads)
 def test_heads_at_the_bounds_of_every_setting(name):
     of = tiny.dictionary()
     for field, value in extremes(heads.HeadConfig, COSTS):

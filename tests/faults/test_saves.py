@@ -17,9 +17,9 @@ import stages as helpers
 import torch
 from pydantic import Field
 
-from facog_lab import atomic
+from facog_lab import paths
 from facog_lab.config import Config, digest
-from facog_lab.runs import presets, stages, store
+from facog_lab.runs import checkpoint, presets, stages, store
 from facog_lab.runs import training as kept_training
 from facog_lab.runs.manifest import as_json
 
@@ -149,7 +149,7 @@ def test_a_full_disk(small_disk, monkeypatch):
     monkeypatch.setenv("FACOG_OUTPUTS", str(small_disk.parent / "elsewhere"))
     whole = stages.phase1(settings, "cpu")
     whole.finish()
-    assert same(whole.loop.state(), training.loop.state())
+    assert same(checkpoint.state(whole.loop), checkpoint.state(training.loop))
 
 
 def test_a_full_disk_at_the_very_last_save(run, small_disk, monkeypatch):
@@ -416,10 +416,10 @@ def test_who_waits_is_told(outputs):
 
 def test_writes_are_whole_or_not_there(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
-    atomic.write(path, b"before")
+    paths.write(path, b"before")
     monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(5, "I/O")))
     with pytest.raises(OSError, match="I/O"):
-        atomic.write(path, b"after")
+        paths.write(path, b"after")
     assert path.read_bytes() == b"before"
     assert names(tmp_path) == ["a.json"]
 

@@ -15,7 +15,7 @@ import torch
 
 from facog_lab.plots import embedding
 from facog_lab.plots.charts import class_colours
-from facog_lab.runs import presets, replay, stages
+from facog_lab.runs import checkpoint, presets, replay, stages
 from facog_lab.study import report, significance, sweep
 from facog_lab.ui import parameters
 
@@ -86,7 +86,7 @@ class TestExecuted:
             torch.set_num_threads(threads)
         made = stages.phase2(presets.experiment(), "cpu")
         assert made.complete
-        one, two = made.loop.state(), loop.state()
+        one, two = checkpoint.state(made.loop), checkpoint.state(loop)
         assert all(torch.equal(one[name], two[name]) for name in one)
         assert made.history == loop.history
 

@@ -1,6 +1,6 @@
 """The oversamplers on plain arrays, as an imbalanced-learn sampler: (X, y) in, balanced (X, y) out.
 
-    from facog_lab.sampler import FeatureOversampler
+    from facog_lab.estimators.oversampler import FeatureOversampler
     X, y = FeatureOversampler("gamo", random_state=0).fit_resample(X, y)
 
 It needs imbalanced-learn, which nothing else in the lab does.
@@ -12,7 +12,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from numbers import Integral
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,18 +23,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
-from facog_lab import models
-from facog_lab.config import Device
+from facog_lab import models, registry
+from facog_lab.config import Device, TrainingError
 from facog_lab.dictionary import FeatureDictionary
-from facog_lab.phase2 import Phase2, Phase2Config
-from facog_lab.rivals.columns import Columns
+from facog_lab.estimators.columns import Columns
+from facog_lab.phase2 import Phase2
 from facog_lab.rng import rng_for, seeded
-from facog_lab.runs.memory import NO_MEMORY, OutOfMemoryError, TrainingError
-from facog_lab.settings import MAX_N_S, OversamplerName
+from facog_lab.runs.memory import NO_MEMORY, OutOfMemoryError
+from facog_lab.settings import MAX_N_S, Phase2Config
 
 LR_CLASSIFIER = 0.05  # of a classifier that begins untrained; phase 2 fine-tunes at 0.005
-# These hang on distances between samples: columns keep their sizes, as in imbalanced-learn.
-BY_DISTANCE = ("smote", "borderline_smote", "dos")
 NUMBERS = "biuf"  # the kinds of NumPy's types that can be mixed
 NO_NUMBERS = (
     "an oversampler mixes numbers. Encode it as numbers (times as seconds), or leave it out."
@@ -64,7 +62,7 @@ class FeatureOversampler(BaseOverSampler):
       range is set to its border.
 
     Args:
-        oversampler: one of `controls.OversamplerName`.
+        oversampler: a registered name.
         n_s: how many samples are mixed into one, for FACoG, its nulls and FACoG-attention.
         references: "fresh" or "fixed", see `phase2.Phase2Config`; for the same ones.
         steps: training steps of those that learn.
@@ -90,7 +88,7 @@ class FeatureOversampler(BaseOverSampler):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseOverSampler._parameter_constraints,
-        "oversampler": [StrOptions(set(get_args(OversamplerName)))],
+        "oversampler": [StrOptions(set(registry.oversamplers))],
         "n_s": [Interval(Integral, 1, MAX_N_S, closed="both")],
         "references": [StrOptions({"fresh", "fixed"})],
         "steps": [Interval(Integral, 1, None, closed="left")],
@@ -99,7 +97,7 @@ class FeatureOversampler(BaseOverSampler):
 
     def __init__(
         self,
-        oversampler: OversamplerName = "facog",
+        oversampler: str = "facog",
         *,
         n_s: int = 5,
         references: str = "fresh",
@@ -156,7 +154,9 @@ class FeatureOversampler(BaseOverSampler):
         seed: int,
     ) -> NDArray[Any]:
         """(B, D) rows of (B,) wanted classes, from (N, D) rows of (N,) classes."""
-        columns = Columns(rows, labels, self._whole, self.oversampler in BY_DISTANCE)
+        # Neighbours hang on distances: columns keep their sizes, as in imbalanced-learn.
+        by_distance = registry.oversamplers[self.oversampler].facts.get("by_distance", False)
+        columns = Columns(rows, labels, self._whole, by_distance)
         with self._own_words(columns), torch.no_grad():
             loop = self._loop(columns.features, labels, seed)
             row_of = loop.dictionary.images.cpu().numpy()
@@ -196,7 +196,7 @@ class FeatureOversampler(BaseOverSampler):
         settings |= {"label_selection": "inverse", "lr_classifier": LR_CLASSIFIER, "seed": seed}
         loop = Phase2(Phase2Config(**settings), dictionary, model, self.device)
         loop.total_steps = self.steps
-        if loop.oversampler.state():  # nothing to train where nothing is kept
+        if loop.oversampler.parts:  # nothing to train where nothing is kept
             with torch.enable_grad():
                 for _ in loop:
                     pass

@@ -1,0 +1,1 @@
+"""The lab on plain arrays, with the interface of scikit-learn and imbalanced-learn."""

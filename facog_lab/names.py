@@ -1,0 +1,57 @@
+"""What people read for a name: a column of a history, a setting, a method, a data set."""
+
+from __future__ import annotations
+
+from facog_lab import registry
+
+LABELS = {
+    "loss": "total",
+    "ce": "cross-entropy",
+    "sc": "contrastive (L_sc)",
+    "lr": "learning rate",
+    "train_top1": "top-1",
+    "train_acsa": "ACSA",
+    "acsa": "ACSA",
+    "gm": "GM",
+    "top1": "top-1",
+    "tail20": "rarest 20%",
+    "tail20_gm": "GM, rarest 20%",
+    "loss_d": "D, adversarial",
+    "loss_g": "G, total",
+    "loss_adv": "G, adversarial (L_adv)",
+    "loss_asc": "G, contrastive (L_asc)",
+    "loss_cls": "classifier, cross-entropy",
+    "score_real": "D of real features",
+    "score_generated": "D of generated features",
+    "entropy": "entropy of w",
+    "max_weight": "largest weight",
+    "lambda_adv": "λ_adv",
+    "lambda_asc": "λ_asc",
+    "n_s": "n_s",
+    "temperature": "τ",
+    "lr_generator": "Generator learning rate",
+    "lr_discriminator": "Discriminator learning rate",
+    "lr_classifier": "Classifier learning rate",
+    "label_selection": "label selection",
+    "trains": "Update",
+    "phase1": "Phase 1 alone",
+    "m2m_ldam": "M2m-LDAM",
+    "ldam_safa": "LDAM + SAFA",
+    "ride_cmo": "RIDE + CMO",
+    "oltr": "OLTR",
+    "ride": "RIDE",
+    "loss_fool": "G, against the classifier",
+    "loss_recycle": "SAFA, recycling",
+    "loss_contrast": "SAFA, contrast",
+    "loss_seek": "SAFA, mode seeking",
+    "loss_keep": "SAFA, class kept",
+    "added": "added to the mix, share of length",
+}
+
+
+def label(name: str) -> str | None:
+    """The readable name of something; None for what has none of its own."""
+    if name in LABELS:
+        return LABELS[name]
+    kinds = (registry.oversamplers, registry.heads, registry.networks, registry.datasets)
+    return next((kind[name].label for kind in kinds if name in kind), None)
