@@ -12,7 +12,7 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: .venv/installed ## notebooks 00 to 06 headless, pages in outputs/index.html
-	$(BIN)/python -m facog_lab.cli.demo
+	$(BIN)/facog-lab demo
 
 test: .venv/installed ## all tests; ARGS="-k losses" chooses some
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup $(ARGS)

@@ -113,7 +113,7 @@ def imports(runs: int, device: str) -> Iterator[dict[str, Any]]:
     paths = (path.relative_to(package.parent).with_suffix("") for path in package.rglob("[!_]*.py"))
     # a command, what asks for imbalanced-learn, what the panel imports when it is shown, what
     # workers of a sweep import
-    later = {"demo", "sklearn_api", "live_scatter", "run_notebook"}
+    later = {"demo", "oversampler", "live_scatter", "run_notebook"}
     modules = {".".join(path.parts) for path in paths if path.name not in later}
     script = (
         f"import sys, time; sys.path.insert(0, {str(Path(__file__).parents[1])!r}); import torch; "

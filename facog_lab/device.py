@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 from collections.abc import Iterator
 
 import torch
 
-from facog_lab.config import Device
+from facog_lab.config import ConfigError, Device
 
 
 def pick_device(device: Device) -> torch.device:
@@ -49,3 +51,17 @@ def one_thread(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def check_compiler(device: torch.device) -> None:
+    """Asks for what torch.compile compiles with on a CPU.
+
+    Raises:
+        ConfigError: if there is no C++ compiler.
+    """
+    names = os.environ.get("CXX") or "g++", "clang++", "cl"
+    if device.type == "cpu" and not any(map(shutil.which, names)):
+        raise ConfigError(
+            f"torch_compile = True, and there is no C++ compiler ({', '.join(names)}): install "
+            "g++, or set torch_compile to False."
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+
 from facog_lab import registry
 
 LABELS = {
@@ -49,9 +51,16 @@ LABELS = {
 }
 
 
-def label(name: str) -> str | None:
-    """The readable name of something; None for what has none of its own."""
+def label(name: str) -> str:
+    """The readable name of a column, a setting, a method or a data set; others as they are."""
     if name in LABELS:
         return LABELS[name]
     kinds = (registry.oversamplers, registry.heads, registry.networks, registry.datasets)
-    return next((kind[name].label for kind in kinds if name in kind), None)
+    return next((kind[name].label for kind in kinds if name in kind), as_text(name))
+
+
+def as_text(name: object, width: int = 40) -> str:
+    """A name so that plotly shows it as it is, never reads it as HTML, formula or template."""
+    shown = " ".join(str(name).split())
+    shown = shown if len(shown) <= width else shown[: width - 1] + "…"
+    return html.escape(shown, quote=False).replace("$", "&#36;").replace("%", "&#37;")

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facog_lab import losses, models, registry
-from facog_lab.config import ConfigError, Device
+from facog_lab.config import Device
 from facog_lab.dataset import LongTailed
-from facog_lab.device import fast_bf16, faster_format, pick_device
+from facog_lab.device import check_compiler, fast_bf16, faster_format, pick_device
 from facog_lab.metrics import History, Step, append
 from facog_lab.registry import register_objective
 from facog_lab.rng import rng_for, seeded
@@ -165,9 +165,6 @@ class Phase1:
         measured: (3,) the loss and its two terms of the last step, on the device.
         history: table "epochs" with the mean losses, accuracy, mean class recall, learning rate.
         batch_views: makes the views of a batch, by epoch and batch; `runs` makes some ahead.
-
-    Raises:
-        ConfigError: if there are more processes than images in a batch.
     """
 
     phase = "phase 1"
@@ -189,26 +186,23 @@ class Phase1:
         self.memory_format = faster_format(config.crop_size or data.side)
         self.model.to(self.device).to(memory_format=self.memory_format)
         if config.torch_compile:
+            check_compiler(self.device)
             backbone.compile()  # in place, so that its state keeps its names
         self.network = self.world.wrap(Network(self.model, self.objective, self.world))
         learned = [*self.model.parameters(), *self.objective.parameters()]
         how: Any = {"weight_decay": config.weight_decay, "fused": self.device.type == "cuda"}
         self.optimizer = torch.optim.SGD(learned, config.lr, config.momentum, **how)
-        images = data.images
-        self.images = images.to(self.device) if isinstance(images, Tensor) else images
+        self.images = data.images
+        if isinstance(self.images, Tensor):
+            self.images = self.images.to(self.device)
         self.labels = data.labels.to(self.device)
         # An epoch is cut into batches of nearly equal size, so that none is too small for its
         # contrasts and its batch norm, and every image is seen once.
         self.steps_per_epoch = math.ceil(len(self.labels) / config.batch_size)
         self.total_steps = config.epochs * self.steps_per_epoch
-        smallest = torch.arange(len(self.labels) // self.steps_per_epoch)
-        if not len(self.world.share(smallest)):
-            raise ConfigError(
-                f"batch_size = {config.batch_size}: there are more processes than images in a "
-                "batch. Take fewer processes, or a larger batch."
-            )
         self.batch_views: Callable[[int, int], Tensor] = self._views_of
         self.step = 0
+        self._order: tuple[int, tuple[Tensor, ...]] = (-1, ())  # an epoch and its batches
         self.history: History = {"epochs": {}}
         self._start_epoch()
 
@@ -264,22 +258,27 @@ class Phase1:
         return {"model": self.model, "objective": self.objective, "optimizer": self.optimizer}
 
     def resumed(self) -> None:
-        """Called after another state was put into the parts."""
-        self._start_epoch()
+        """Called after another state was put into the parts; all else follows from the step."""
 
     @property
     def epoch(self) -> int:
         """That of the next step, from 0; the last one when all steps are taken."""
         return min(self.step, self.total_steps - 1) // self.steps_per_epoch
 
+    @property
+    def order(self) -> tuple[Tensor, ...]:
+        """The images of each batch of the present epoch, wherever the loop's state came from."""
+        if self._order[0] != self.epoch:
+            self._order = self.epoch, self.batches(self.epoch)
+        return self._order[1]
+
     def batches(self, epoch: int) -> tuple[Tensor, ...]:
-        """The images of each batch of an epoch, from 0, whatever the loop did before."""
+        """The images of each batch of an epoch, from 0."""
         rng = rng_for("cpu", self.config.seed, "order", epoch)
         order = torch.randperm(len(self.labels), generator=rng)
         return order.to(self.device).tensor_split(self.steps_per_epoch)
 
     def _start_epoch(self) -> None:
-        self.order = self.batches(self.epoch)
         self.objective.start_epoch()
         self.sums = torch.zeros(3, device=self.device)
         self.right = torch.zeros(self.data.num_classes, device=self.device)

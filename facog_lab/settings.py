@@ -61,7 +61,7 @@ class DataConfig(Config):
             raise ValueError("write the path of a folder or a .zip after `folder:`.")
         family = value.split(":")[0]
         if family not in registry.datasets or (":" in value) != (family == "folder"):
-            names = ("folder:PATH" if n == "folder" else n for n in registry.datasets)
+            names = ["folder:PATH" if n == "folder" else n for n in registry.datasets]
             raise ValueError(unknown(value, names, "data set"))
         return value
 

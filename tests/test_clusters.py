@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import notebook
 
+from facog_lab.cli import sweep as sweep_command
 from facog_lab.config import ConfigError
-from facog_lab.study import clusters, sweep
+from facog_lab.study import clusters
 from facog_lab.study.clusters import OPTIONS, Where
 
 
@@ -188,7 +189,7 @@ def test_what_is_usual_is_let_through():
 def test_the_command_line_runs_nothing(cluster, options, evil, outputs, capsys):
     book = notebook(evil / "book.ipynb", "n")
     command = [str(book), "--grid", "n=1", "--cluster", cluster]
-    assert sweep.main([*command, "--cluster-options", json.dumps(options)]) == 2
+    assert sweep_command.main([*command, "--cluster-options", json.dumps(options)]) == 2
     assert capsys.readouterr().err.startswith("cluster")
     assert not outputs.exists()
 
@@ -198,7 +199,7 @@ def test_options_that_are_no_options(text, tmp_path, outputs, capsys):
     book = notebook(tmp_path / "book.ipynb", "n")
     command = [str(book), "--grid", "n=1", "--cluster", "distributed.LocalCluster"]
     try:
-        status = sweep.main([*command, "--cluster-options", text])
+        status = sweep_command.main([*command, "--cluster-options", text])
     except SystemExit as error:
         status = error.code
     assert status == 2

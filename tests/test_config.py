@@ -9,8 +9,8 @@ from pydantic import Field
 from facog_lab import views
 from facog_lab.config import Config, ConfigError, digest, unknown
 from facog_lab.plots import embedding
-from facog_lab.rivals import heads, networks
-from facog_lab.runs import presets, replay
+from facog_lab.rivals import heads
+from facog_lab.runs import methods, presets, replay
 from facog_lab.settings import DataConfig
 from facog_lab.study import grid
 from facog_lab.study.sweep_points import points
@@ -81,7 +81,7 @@ NAMED = {  # what each module says of a name that it does not know
     "data set": lambda name: DataConfig(dataset=name),
     "preset": lambda name: presets.experiment(name),
     "head method": heads.head_config,
-    "rival at level 'feature'": lambda name: networks.run(presets.experiment(), name),
+    "rival at level 'feature'": lambda name: methods.run(presets.experiment(), name),
     "feature method": lambda name: grid.check(grid.Task(grid.Cell(name), presets.experiment())),
     "map": lambda name: embedding.fit_map(torch.randn(9, 3), name),
     "recipe": lambda name: views.make_views(

@@ -17,10 +17,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from facog_lab import dataset, generator, losses, metrics, models, phase2, views
+from facog_lab.data import load as load_module
 from facog_lab.models import BasicBlock
 from facog_lab.phase1 import Phase1, learning_rate
 from facog_lab.phase2 import Phase2
-from facog_lab.rivals import contrastive, heads, networks, objectives, smote
+from facog_lab.rivals import contrastive, heads, networks, smote
 from facog_lab.rivals.objectives import ClassificationLoss
 from facog_lab.rng import rng_for
 from facog_lab.runs import presets
@@ -59,7 +60,7 @@ def totals(largest, classes):
 def gamo_protocol():
     """How many test images of each class, and the last place they are drawn from."""
     labels = torch.arange(10).repeat_interleave(1000)
-    chosen = dataset._protocols("mnist", labels, 0)["gamo"]
+    chosen = load_module.protocols("mnist", labels, 0)["gamo"]
     places = chosen - 1000 * labels[chosen]
     return labels[chosen].bincount().tolist(), bool(places.max() < 800), bool(places.max() > 750)
 
@@ -677,7 +678,7 @@ def focal_gamma(objective="focal"):
     """γ, from the loss of one sample whose right class has probability 1/2, as phase 1 has it."""
     loop = paper_loop(objective=objective)
     logits = torch.zeros(1, 3)
-    value = loop.objective.classification(logits, torch.tensor([0]), 0, 160).item()
+    value = loop.objective.classification(logits, torch.tensor([0]), 0).item()
     return round(math.log(value / math.log(3)) / math.log(2 / 3), 4)
 
 
@@ -719,7 +720,7 @@ def neighbours(n):
 
 def curriculum():
     loop = paper_loop(objective="hybrid_sc")
-    return [round(loop.objective.weights(epoch)[1] / 0.1, 4) for epoch in (0, 80, 160)]
+    return [round(loop.objective.lambdas(epoch)[1] / 0.1, 4) for epoch in (0, 80, 160)]
 
 
 def positives():
@@ -754,7 +755,7 @@ RIVALS = [
          lambda: (neighbours(30), neighbours(4), neighbours(1))),
     Line("Hybrid-SC: α at 0, half and all of the epochs", [1.0, 0.75, 0.0], curriculum),
     Line("KCL: the other view and K = 6", [7], positives),
-    Line("TSC keeps of a mean", 0.9, lambda: objectives.MEMORY),
+    Line("TSC keeps of a mean", 0.9, lambda: contrastive.MEMORY),
 ]  # fmt: skip
 
 TABLE = [*DATA, *METRICS, *FIRST, *VIEWS, *SECOND, *RIVALS]

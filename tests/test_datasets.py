@@ -19,6 +19,7 @@ from PIL import Image
 from facog_lab.config import ConfigError, DataError
 from facog_lab.data import builtin
 from facog_lab.data import decode as images_module
+from facog_lab.data import places as places_module
 from facog_lab.data.load import load
 from facog_lab.dataset import LongTailed, long_tail_counts
 from facog_lab.settings import DataConfig
@@ -40,9 +41,10 @@ def places(tmp_path, monkeypatch):
     folders = [tmp_path / "project" / "data", tmp_path / "mine", tmp_path / "packages"]
     for folder in folders:
         folder.mkdir(parents=True)
-    monkeypatch.setattr(builtin, "project_root", lambda: folders[0].parent)
+    for module in (builtin, places_module):
+        monkeypatch.setattr(module, "project_root", lambda: folders[0].parent)
     monkeypatch.setenv("FACOG_DATA", str(folders[1]))
-    monkeypatch.setattr(builtin, "PACKAGED", folders[2])
+    monkeypatch.setattr(places_module, "PACKAGED", folders[2])
     return folders
 
 
@@ -287,7 +289,8 @@ def test_a_larger_ratio_keeps_a_part_of_what_a_smaller_one_keeps(digits):
 
 def test_the_same_split_in_another_process(digits):
     program = (
-        "from facog_lab.datasets import *; d = load(DataConfig());"
+        "from facog_lab.data.load import load; from facog_lab.settings import DataConfig;"
+        "d = load(DataConfig());"
         "print(d.split_hash, d.fingerprint)"
     )
     done = subprocess.run(
@@ -443,7 +446,7 @@ def test_mnist(shared):
 
 @needs(FASHION_PACKAGE)
 def test_fashion_mnist_from_debians_package(places, monkeypatch):
-    monkeypatch.setattr(builtin, "PACKAGED", FASHION_PACKAGE.parent)
+    monkeypatch.setattr(places_module, "PACKAGED", FASHION_PACKAGE.parent)
     data = load(DataConfig(dataset="fashion_mnist", profile="gamo"))
     check(data)
     assert data.class_counts.tolist() == GAMO

@@ -6,7 +6,7 @@ from test_datasets import as_found, write_folder
 
 from facog_lab import paths
 from facog_lab.config import ConfigError, DataError
-from facog_lab.data import builtin, decode, files, prefetch
+from facog_lab.data import decode, files, places, prefetch
 from facog_lab.runs import replay, store
 from facog_lab.settings import DictionaryConfig
 from facog_lab.study import results, sweep_points
@@ -29,7 +29,7 @@ def test_a_home_in_a_variable_is_the_home(home, monkeypatch):
         monkeypatch.setenv(name, f"~/{name.lower()}")
     assert paths.outputs_root() == home / "facog_outputs"
     assert results.folder() == home / "facog_results"
-    assert home / "facog_data" in builtin.data_folders()
+    assert home / "facog_data" in places.data_folders()
     run = store.Run("digits", "dictionary", DictionaryConfig(), "upstream")
     run.save({}, {}, {}, True)
     assert (home / "facog_outputs" / "digits" / "dictionary" / run.key).is_dir()
@@ -54,7 +54,7 @@ def test_a_home_of_nobody_is_said(home, monkeypatch, name):
     where = {
         "FACOG_OUTPUTS": paths.outputs_root,
         "FACOG_RESULTS": results.folder,
-        "FACOG_DATA": builtin.data_folders,
+        "FACOG_DATA": places.data_folders,
     }[name]
     with pytest.raises(store.StoreError, match=f"{name} = '~nobody-of-that-name/x': there is no"):
         where()

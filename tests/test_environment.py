@@ -17,9 +17,8 @@ CORE_NEEDS = {"torch", "torchvision", "numpy", "pydantic", "safetensors", "filel
 PACKAGE = ROOT / "facog_lab"
 # Folders that may import the whole workbench, and single files elsewhere that need more than the
 # training core: scikit-learn's interface, statistics, and what runs notebooks.
-WORKBENCH = {"plots", "ui", "cli"}
+WORKBENCH = {"plots", "ui", "cli", "estimators"}
 MORE = {
-    *("rivals.columns", "rivals.sklearn_api"),
     *(f"study.{name}" for name in ("clusters", "literals", "report", "run_notebook")),
     *(f"study.{name}" for name in ("significance", "sweep", "sweep_points", "sweep_tables")),
 }
@@ -67,9 +66,9 @@ def test_widgets_and_figures_are_made_where_they_belong():
 
 
 def test_what_takes_seconds_to_import_waits_until_it_is_needed():
-    # sklearn_api is for users of imbalanced-learn, demo a command, live_scatter and figure_widget
+    # oversampler is for users of imbalanced-learn, demo a command, live_scatter and figure_widget
     # are live figures, and run_notebook is what workers of a sweep import
-    later = {"rivals.sklearn_api", "cli.demo", "ui.live_scatter", "ui.figure_widget"}
+    later = {"estimators.oversampler", "cli.demo", "ui.live_scatter", "ui.figure_widget"}
     later |= {"study.run_notebook"}
     slow = {"torchvision", "plotly.io", "nbformat", "scipy.stats", "sklearn", "umap", "openTSNE"}
     names = [f"facog_lab.{name}" for name in sorted(modules() - later)]
@@ -137,7 +136,7 @@ def test_the_training_core_imports_with_five_packages():
     } - {"facog_lab", "benchmarks"}
     assert blocked >= {"sklearn", "scipy", "IPython", "ipywidgets", "plotly", "pandas", "tqdm"}
     assert not blocked & {"torch", "torchvision", "numpy", "PIL", "pydantic", "safetensors"}
-    names = [f"facog_lab.{name}" for name in sorted(CORE)] + ["benchmarks.paper_tables"]
+    names = [f"facog_lab.{name}" for name in sorted(CORE)] + ["facog_lab.cli.tables"]
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_THE_CORE],
         input=json.dumps([names, sorted(blocked)]),

@@ -6,6 +6,7 @@ from ipywidgets.widgets import widget as ipywidgets_widget
 from facog_lab.plots import charts
 from facog_lab.ui import figure_widget
 from facog_lab.ui.figure_widget import Code, FigureWidget
+from facog_lab.ui.live_figure import live_widget
 
 
 def figure():
@@ -47,7 +48,7 @@ def test_a_figure_is_whole_in_its_first_message(opened):
 
 
 def test_a_pages_module_is_small_and_plotly_comes_once(opened):
-    one, two = FigureWidget(figure()), charts.widget(figure())
+    one, two = FigureWidget(figure()), live_widget(figure())
     for state in (state for state in opened if "_widget_data" in state):
         assert len(state["_esm"]) < 10_000
     assert one._code == two._code == Code._shown.model_id
@@ -95,10 +96,10 @@ def test_which_traces_a_page_must_show(trace, drawn):
 
 
 def test_its_words_follow_its_data():
-    shown = charts.widget(charts.profiles({"a": [2, 1]}))
+    shown = live_widget(charts.profiles({"a": [2, 1]}))
     assert "from 2 at 1 to 1 at 2" in shown.description
     shown.data[0].y = [8, 7]
     shown.describe()
     assert "from 8 at 1 to 7 at 2" in shown.description
-    charts.widget(charts.profiles({"b": [6, 5]}), canvas=shown)
+    live_widget(charts.profiles({"b": [6, 5]}), canvas=shown)
     assert "b: from 6 at 1 to 5 at 2" in shown.description

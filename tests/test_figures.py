@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 
 from facog_lab import metrics
+from facog_lab.names import as_text, label
 from facog_lab.plots import charts, images, theme
+from facog_lab.ui.live_figure import live_widget
 
 PACKAGE = Path(charts.__file__).parent
 NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker",
@@ -137,8 +139,8 @@ def test_every_figure_is_light_transparent_and_takes_names_as_they_are(names):
     ],
 )
 def test_names_are_text(name, shown):
-    assert theme.as_text(name) == shown
-    assert theme.label(str(name)) == shown
+    assert as_text(name) == shown
+    assert label(str(name)) == shown
 
 
 def test_classes_are_told_apart_by_colour_and_by_name():
@@ -418,4 +420,4 @@ def test_nothing_to_show_is_no_error():
 
 
 def test_a_live_figure_offers_no_upload_either():
-    assert charts.widget(charts.profiles({"a": [2, 1]}))._config["showSendToCloud"] is False
+    assert live_widget(charts.profiles({"a": [2, 1]}))._config["showSendToCloud"] is False

@@ -14,10 +14,11 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from facog_lab.data import contents, decode, files, layout, listing
-from facog_lab.data.decode import ImageFiles, channel_statistics, class_source, survey
+from facog_lab.data.decode import ImageFiles, class_source, survey
 from facog_lab.data.files import open_files
 from facog_lab.data.listing import DataError
 from facog_lab.data.lists import read_list
+from facog_lab.dataset import _statistics
 
 
 def picture(seed, size=(8, 8), mode="RGB"):
@@ -351,15 +352,15 @@ def test_progress_is_told(tree, monkeypatch, outputs):
 
 def test_statistics_are_those_of_the_floats(tree):
     decoded = class_source(open_files(tree)).images[:]
-    mean, std = channel_statistics(decoded)
+    mean, std = _statistics(decoded)
     values = decoded.double() / 255
     torch.testing.assert_close(torch.tensor(mean).double(), values.mean((0, 2, 3)))
     torch.testing.assert_close(
         torch.tensor(std).double(), values.std((0, 2, 3), correction=0), rtol=1e-6, atol=0
     )
-    assert channel_statistics(torch.full((2, 1, 3, 3), 255, dtype=torch.uint8))[1] == (1 / 255,)
+    assert _statistics(torch.full((2, 1, 3, 3), 255, dtype=torch.uint8))[1] == (1 / 255,)
     lazy = class_source(open_files(tree)).images
-    assert channel_statistics(lazy)[0] == (0.485, 0.456, 0.406)
+    assert lazy.statistics[0] == (0.485, 0.456, 0.406)
 
 
 def test_lists(tmp_path):

@@ -93,7 +93,7 @@ def test_ldam_has_cosines_for_logits():
 
 def test_the_curriculum_of_hybrid_sc():
     trained = loop("hybrid_sc", epochs=10, lambda_sc=1.0)
-    weights = [trained.objective.weights(epoch) for epoch in range(10)]
+    weights = [trained.objective.lambdas(epoch) for epoch in range(10)]
     assert weights[0] == (0.0, 1.0)
     assert weights[5] == pytest.approx((0.25, 0.75))
     assert weights[9] == pytest.approx((0.81, 0.19))

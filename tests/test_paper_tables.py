@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 import facog_lab
+from facog_lab import registry
+from facog_lab.cli import tables
 from facog_lab.config import ConfigError, LabError, TrainingError
 from facog_lab.data.files import DataError
 from facog_lab.paths import StoreError
@@ -18,8 +20,8 @@ from facog_lab.study.grid import Cell, Task
 def folder(outputs, tmp_path, monkeypatch):
     """A folder for results, and a preset of digits that takes a second."""
     monkeypatch.setenv("FACOG_RESULTS", str(tmp_path / "results"))
-    phase1 = {**presets.STAGES["cpu"]["digits"][0], "epochs": 2, "warmup_epochs": 1}
-    monkeypatch.setitem(presets.STAGES["cpu"], "digits", (phase1, {"epochs": 2}))
+    short = {"epochs": 2, "warmup_epochs": 1}, {"epochs": 2}
+    monkeypatch.setitem(registry.datasets["digits"].facts["presets"], "cpu", short)
     return tmp_path / "results"
 
 
@@ -32,7 +34,7 @@ def read(path):
 
 
 def test_a_command_writes_a_file_a_seed_and_runs_nothing_twice(folder, monkeypatch, capsys):
-    assert run_grid.main(command("--seeds", "0", "1", "--level", "feature")) == 0
+    assert tables.main(command("--seeds", "0", "1", "--level", "feature")) == 0
     names = ["digits_lt_20_cpu_seed0.json", "digits_lt_20_cpu_seed1.json"]
     assert sorted(p.name for p in folder.iterdir()) == names
     first = read(folder / names[0])
@@ -45,19 +47,19 @@ def test_a_command_writes_a_file_a_seed_and_runs_nothing_twice(folder, monkeypat
         ("balanced_softmax", "feature", ""),
     }
     (run,) = first["meta"]["runs"]
-    assert run["command"].startswith("python -m benchmarks.paper_tables --table 1 --datasets")
+    assert run["command"].startswith("facog-lab tables --table 1 --datasets")
     assert {"date", "git", "versions", "processor", "threads", "device"} <= set(run)
     assert all(row["run"] == 0 for row in first["rows"])
     capsys.readouterr()
 
     monkeypatch.setattr(grid, "measure", None)
-    assert run_grid.main(command("--seeds", "0", "1", "--level", "feature")) == 0
+    assert tables.main(command("--seeds", "0", "1", "--level", "feature")) == 0
     assert "12 cells, 0 to run" in capsys.readouterr().out
     assert read(folder / names[0]) == first
 
 
 def test_rows_are_what_the_package_scores(folder):
-    run_grid.main(command())
+    tables.main(command())
     settings = presets.experiment(data={"dataset": "digits", "split_seed": 0}, seed=0)
     training = stages.phase2(settings, "cpu")
     assert training.complete
@@ -79,16 +81,17 @@ def test_a_cut_off_command_goes_on_and_changed_settings_are_run_again(folder, mo
     with monkeypatch.context() as patch:
         patch.setattr(grid, "measure", cut)
         with pytest.raises(KeyboardInterrupt):
-            run_grid.main(command("--level", "feature"))
+            tables.main(command("--level", "feature"))
     path = folder / "digits_lt_20_cpu_seed0.json"
     assert len(read(path)["rows"]) == 5
-    run_grid.main(command("--level", "feature"))
+    tables.main(command("--level", "feature"))
     assert "6 cells, 1 to run" in capsys.readouterr().out
     assert len(read(path)["rows"]) == 6
 
-    phase1, phase2 = presets.STAGES["cpu"]["digits"]
-    monkeypatch.setitem(presets.STAGES["cpu"], "digits", (phase1, phase2 | {"lr_classifier": 0.1}))
-    run_grid.main(command("--level", "feature", methods=["facog"]))
+    kept = registry.datasets["digits"].facts["presets"]
+    phase1, phase2 = kept["cpu"]
+    monkeypatch.setitem(kept, "cpu", (phase1, phase2 | {"lr_classifier": 0.1}))
+    tables.main(command("--level", "feature", methods=["facog"]))
     rows = read(path)["rows"]
     assert len(rows) == 6  # in the place of what they replace
     assert len({row["key"] for row in rows}) == 6
@@ -118,7 +121,7 @@ def test_a_cell_that_fails_stays_empty_and_the_others_are_run(folder, monkeypatc
 
     monkeypatch.setattr(grid, "measure", failing)
     methods = ("phase1", "facog", "tailcalib", "balanced_softmax")
-    assert run_grid.main(command("--level", "feature", methods=methods)) == 1
+    assert tables.main(command("--level", "feature", methods=methods)) == 1
     said = capsys.readouterr()
     assert list(raised.values()) == ERRORS
     assert "7 without a result:" in said.err
@@ -137,26 +140,26 @@ def test_ctrl_c_ends_the_command(folder, monkeypatch):
 
     monkeypatch.setattr(grid, "measure", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_grid.main(command())
+        tables.main(command())
 
 
 def test_a_data_set_that_cannot_be_read_leaves_the_others(folder, capsys):
     wanted = command("--level", "feature", methods=["phase1"])
     wanted[3:4] = ["digits", "folder:/nowhere"]
-    assert run_grid.main(wanted) == 1
+    assert tables.main(wanted) == 1
     said = capsys.readouterr()
     assert "1 without a result:" in said.err
     assert "folder:/nowhere · seed 0: DataError: " in said.err
     assert [row["method"] for row in read(folder / "digits_lt_20_cpu_seed0.json")["rows"]]
     wanted.remove("digits")
     with pytest.raises(DataError):
-        run_grid.main(wanted)
+        tables.main(wanted)
 
 
 def test_a_cell_whose_settings_are_wrong_leaves_the_others(folder, monkeypatch, capsys):
     wrong = Cell("facog", changes=(("phase2.n_s", 99),))
     monkeypatch.setitem(grid.TABLES, "fig3", [grid.PHASE1, wrong])
-    assert run_grid.main(["--table", "fig3", "--datasets", "digits"]) == 1
+    assert tables.main(["--table", "fig3", "--datasets", "digits"]) == 1
     said = capsys.readouterr()
     assert "digits_lt_20_cpu_seed0 · facog n_s=99: ConfigError: n_s = 99" in said.err
     assert [r["method"] for r in read(folder / "digits_lt_20_cpu_seed0.json")["rows"]] == ["phase1"]
@@ -178,10 +181,10 @@ def test_every_error_of_the_lab_has_one_base():
 
 def test_on_kept_features_only_phase_2_is_run(folder, monkeypatch, tmp_path):
     monkeypatch.setattr(feature_files, "FOLDER", tmp_path / "kept")
-    run_grid.main(command("--publish", methods=["phase1"]))
+    tables.main(command("--publish", methods=["phase1"]))
     (name,) = feature_files.names(feature_files.FOLDER)
     assert name == "digits_lt_20_cpu_seed0"
-    run_grid.main(["--table", "1", "views", "--dictionary", name, "--seeds", "3", "--methods",
+    tables.main(["--table", "1", "views", "--dictionary", name, "--seeds", "3", "--methods",
                        "phase1", "smote", "ce"])  # fmt: skip
     rows = results.read([f"on_{name}_seed3"])
     assert {(r["method"], r["level"], r["variant"]) for r in rows} == {
@@ -253,7 +256,7 @@ def test_options_that_do_not_go_together(capsys):
         (["--dictionary", "cifar100_lt_100_seed0", "--ratios", "10"], "in the place of"),
     ):
         with pytest.raises(SystemExit):
-            run_grid.parsed(["--table", "1", *arguments])
+            tables.parsed(["--table", "1", *arguments])
         assert message in capsys.readouterr().err
 
 

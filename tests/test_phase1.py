@@ -10,6 +10,8 @@ from facog_lab import losses, models
 from facog_lab.config import ConfigError, TrainingError
 from facog_lab.phase1 import Phase1, learning_rate
 from facog_lab.runs import checkpoint
+from facog_lab.runs.divergence import Guarded
+from facog_lab.runs.views_ahead import ViewsAhead
 from facog_lab.settings import Phase1Config
 
 
@@ -96,8 +98,8 @@ def test_deferred_reweighting_begins_at_80_percent():
 
 def test_an_epoch_sees_every_image_once_in_batches_of_nearly_one_size():
     loop = Phase1(config(batch_size=32), tiny.long_tailed(), "cpu")
-    assert sorted(torch.cat(list(loop.batches)).tolist()) == list(range(69))
-    assert {len(b) for b in loop.batches} == {23}
+    assert sorted(torch.cat(list(loop.order)).tolist()) == list(range(69))
+    assert {len(b) for b in loop.order} == {23}
 
 
 def test_it_learns_and_history_says_so():
@@ -148,7 +150,7 @@ def test_nan_stops_the_loop_and_names_the_term():
     with torch.no_grad():
         loop.model.classifier[2].bias.fill_(math.nan)
     with pytest.raises(TrainingError, match=r"phase 1, epoch 1, step 0: model.classifier.2.bias"):
-        list(loop)
+        list(Guarded(loop))
 
 
 def test_batches_of_two_images_and_classes_of_one():
@@ -159,7 +161,7 @@ def test_batches_of_two_images_and_classes_of_one():
 
 def test_views_made_for_several_steps_at_once_give_the_same_bytes():
     one, ahead = (Phase1(config(epochs=2), tiny.long_tailed(), "cpu") for _ in range(2))
-    ahead.ahead = 2  # of three steps in an epoch, so that the last is made alone
+    ViewsAhead(ahead).ahead = 2  # of three steps in an epoch, so that the last is made alone
     list(one), list(ahead)
     for name, tensor in checkpoint.state(one).items():
         assert torch.equal(tensor, checkpoint.state(ahead)[name]), name

@@ -10,6 +10,7 @@ from facog_lab.config import TrainingError
 from facog_lab.phase2 import Phase2, label_probabilities, score
 from facog_lab.rng import rng_for
 from facog_lab.runs import checkpoint
+from facog_lab.runs.divergence import Guarded
 from facog_lab.settings import Phase2Config
 
 cross_entropy = torch.nn.functional.cross_entropy
@@ -171,7 +172,7 @@ def test_nan_stops_the_loop_and_names_step_and_term():
     with torch.no_grad():
         trained.classifier[2].bias.fill_(math.nan)
     with pytest.raises(TrainingError, match=r"phase 2, epoch 1, step 2: loss_cls became"):
-        next(trained)
+        next(Guarded(trained))
 
 
 def test_a_protocol_is_a_subset_of_the_test_set():

@@ -115,7 +115,7 @@ def test_other_settings_are_another_run_and_share_what_they_can(settings):
 
 def test_compare_has_the_nulls_beside_facog(settings):
     results = stages.compare(settings, "cpu")
-    assert list(results) == ["phase1", "facog", *stages.NULLS]
+    assert list(results) == ["phase1", "facog", *stages.nulls()]
     assert results["phase1"].entropy is None
     assert results["random_oversampling"].entropy == 0
     assert results["uniform_weights"].entropy == pytest.approx(1.609, abs=1e-3)

@@ -14,7 +14,7 @@ from test_datasets import write_idx
 from tiny import notebook
 
 from facog_lab.config import ConfigError
-from facog_lab.data import builtin
+from facog_lab.data import builtin, places
 from facog_lab.paths import StoreError
 from facog_lab.study import run_notebook, sweep_points
 from facog_lab.study.sweep_points import points as made
@@ -325,8 +325,9 @@ def test_files_of_a_published_set_that_were_replaced_make_another_point(
     about_data, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("FACOG_DATA", str(tmp_path))
-    monkeypatch.setattr(builtin, "PACKAGED", tmp_path / "none")
-    monkeypatch.setattr(builtin, "project_root", lambda: tmp_path / "none")
+    monkeypatch.setattr(places, "PACKAGED", tmp_path / "none")
+    for module in (builtin, places):
+        monkeypatch.setattr(module, "project_root", lambda: tmp_path / "none")
     keys = set()
     for seed in (0, 1):
         shutil.rmtree(tmp_path / "mnist", ignore_errors=True)

@@ -23,16 +23,21 @@ OBJECTIVES = [
 IN_FLOAT32 = ("tsc",)  # whose targets are
 
 
+def started(config):
+    data = tiny.long_tailed()
+    return Phase1(config, data, "cpu", distributed.world(config.batch_size, len(data.labels)))
+
+
 def phase1(changes):
     exact = changes.get("objective") not in IN_FLOAT32
     torch.set_default_dtype(torch.float64 if exact else torch.float32)
     try:
-        loop = Phase1(Phase1Config(**SETTINGS | changes), tiny.long_tailed(), "cpu")
+        loop = started(Phase1Config(**SETTINGS | changes))
     finally:
         torch.set_default_dtype(torch.float32)
     if exact:
-        views = loop._views_of
-        loop._views_of = lambda batch, epoch: views(batch, epoch).double()
+        views = loop.batch_views
+        loop.batch_views = lambda epoch, batch: views(epoch, batch).double()
     return loop
 
 
@@ -74,7 +79,7 @@ def extracted(path):
     dictionary.BATCH = 10
     try:
         torch.set_num_threads(1)
-        loop = Phase1(Phase1Config(**SETTINGS), tiny.long_tailed(), "cpu")
+        loop = started(Phase1Config(**SETTINGS))
         settings = DictionaryConfig(views=1)
         if distributed.rank() == 0:
             mmap.create(path, layout(loop, settings))

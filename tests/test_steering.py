@@ -4,8 +4,10 @@ import shutil
 import pytest
 import torch
 
+from facog_lab.cli import replay as replay_command
 from facog_lab.config import ConfigError, digest
 from facog_lab.runs import checkpoint, presets, replay, stages, store
+from facog_lab.runs.manifest import as_json
 from facog_lab.runs.replay import Change, Steered
 from facog_lab.settings import Controls
 
@@ -48,7 +50,7 @@ class TestReplay:
         run = steer(Steered(settings()))
         assert run.folder.parent.name == "steered"
         assert same(replay.repeat(run.folder), run.loop)
-        assert replay.main([str(run.folder)]) == 0
+        assert replay_command.main([str(run.folder)]) == 0
         assert "the same bytes" in capsys.readouterr().out
 
     def test_a_run_that_came_out_otherwise_is_an_error(self, capsys):
@@ -59,7 +61,7 @@ class TestReplay:
         run.save()
         with pytest.raises(store.StoreError, match=r"differ.*: classifier\.0\.weight\. .*threads"):
             replay.repeat(run.folder)
-        assert replay.main([str(run.folder)]) == 1
+        assert replay_command.main([str(run.folder)]) == 1
 
     @pytest.mark.parametrize(
         ("name", "said"),
@@ -77,15 +79,15 @@ class TestReplay:
             metrics[name][3] = 0.999
         else:
             metrics[name] = 0.999
-        path.write_bytes(store._json(manifest | {"digest": digest(manifest)}))
+        path.write_bytes(as_json(manifest | {"digest": digest(manifest)}))
         with pytest.raises(store.StoreError, match=said) as caught:
             replay.repeat(run.folder)
         assert "the metrics" in str(caught.value)
         assert "classifier" not in str(caught.value)
-        assert replay.main([str(run.folder)]) == 1
+        assert replay_command.main([str(run.folder)]) == 1
         assert "the same bytes" not in capsys.readouterr().out
         path.write_bytes(honest)
-        assert replay.main([str(run.folder)]) == 0
+        assert replay_command.main([str(run.folder)]) == 0
 
     def test_a_history_that_came_out_otherwise_names_column_and_row(self):
         run = steer(Steered(settings(seed=5)))
@@ -110,7 +112,7 @@ class TestReplay:
         plain.finish()
         with pytest.raises(store.StoreError, match="is no steered run"):
             replay.repeat(plain.run.folder)
-        assert replay.main([]) == 2
+        assert replay_command.main([]) == 2
         assert "usage" in capsys.readouterr().out
 
     def test_a_damaged_history_is_noticed(self):
@@ -177,14 +179,14 @@ class TestWhereItIsKept:
         """Both look for a name before either has saved: the clock, and a look, tell nothing."""
         monkeypatch.setattr(replay.time, "strftime", lambda form: "now")
         one, other = (steer(Steered(settings()), until=until) for until in (4, 6))
-        save = replay.resumable.save
+        save = replay.training.save
 
         def saves(*arguments):
-            monkeypatch.setattr(replay.resumable, "save", save)
+            monkeypatch.setattr(replay.training, "save", save)
             other.save()
             save(*arguments)
 
-        monkeypatch.setattr(replay.resumable, "save", saves)
+        monkeypatch.setattr(replay.training, "save", saves)
         one.save()
         assert {one.folder.name, other.folder.name} == {"now", "now-2"}
         assert replay.repeat(one.folder).step == 4
@@ -196,7 +198,7 @@ class TestWhereItIsKept:
         def full(*_):
             raise store.StoreError("no room")
 
-        monkeypatch.setattr(replay.resumable, "save", full)
+        monkeypatch.setattr(replay.training, "save", full)
         parent = stages.run_of(settings(), "phase2").folder.parents[1] / "steered"
         before = set(parent.iterdir())
         with pytest.raises(store.StoreError, match="no room"):

@@ -18,6 +18,8 @@ import yaml
 from conftest import ROOT
 from tiny import notebook
 
+from facog_lab.cli import sweep as sweep_command
+from facog_lab.cli import tables
 from facog_lab.config import ConfigError
 from facog_lab.study import clusters, report, run_grid, run_notebook, sweep
 from facog_lab.study.sweep_points import points
@@ -72,7 +74,7 @@ class TestProcesses:
     def test_points_are_run_skipped_and_failed_ones_are_rows(self, folder, tmp_path, capfd):
         book = notebook(tmp_path / "book.ipynb", KEEPS_COUNT, FAILS, SCORES)
         grid = ["--grid", "n=1,2,3", "--workers", "2"]
-        assert sweep.main([str(book), *grid]) == 1
+        assert sweep_command.main([str(book), *grid]) == 1
         said = capfd.readouterr().out
         assert "n=1: acsa 0.1, gm None" in said
         assert "n=3: FAILED, cell In [4] failed with ValueError: three\n" in said
@@ -88,9 +90,9 @@ class TestProcesses:
         assert "is bad" in Path(rows[3]["executed"]).read_text()  # the failed cell with its error
 
         notebook(book, KEEPS_COUNT, "", SCORES)  # mended: another notebook, so all points are new
-        assert sweep.main([str(book), *grid]) == 0
+        assert sweep_command.main([str(book), *grid]) == 0
         notebook(book, KEEPS_COUNT, FAILS, SCORES)
-        assert sweep.main([str(book), *grid]) == 1
+        assert sweep_command.main([str(book), *grid]) == 1
         assert [ran(folder, n) for n in (1, 2, 3)] == [2, 2, 3]  # the failed one once more
 
     def test_a_worker_is_killed_and_nothing_is_lost(self, folder, tmp_path):
@@ -144,7 +146,7 @@ class TestProcesses:
         book = notebook(tmp_path / "book.ipynb", KEEPS_COUNT, NEVER_ENDS, SCORES)
         command = [str(book), "--grid", "n=1,2,3", "--workers", "2", "--timeout", "20"]
         began = time.monotonic()
-        assert sweep.main(command) == 1
+        assert sweep_command.main(command) == 1
         assert time.monotonic() - began < 150
         rows = {p.values["n"]: p.row() for p in points(book, {"n": [1, 2, 3]})}
         assert [rows[n]["error"] for n in (1, 3)] == ["", ""]
@@ -211,7 +213,7 @@ class TestProcesses:
         command = [sweep.TABLES, "--table", "1", "--datasets", "digits", "--seeds", "0", "1"]
         options = '{"n_workers": 0, "processes": false, "dashboard_address": null}'
         command += ["--cluster", "distributed.LocalCluster", "--cluster-options", options]
-        assert sweep.main(command) == 1
+        assert sweep_command.main(command) == 1
         said = capfd.readouterr().out
         assert "--table 1 --datasets digits --seeds 0 --preset auto --device auto: done" in said
         assert "--seeds 1 --preset auto --device auto: not all of it could be run" in said
@@ -294,12 +296,12 @@ def test_the_job_script_of_the_page_is_that_of_its_configuration():
 )
 def test_options_that_are_none(options, message, capsys):
     with pytest.raises(SystemExit):
-        sweep.main(["03_phase2.ipynb", *options])
+        sweep_command.main(["03_phase2.ipynb", *options])
     assert message in capsys.readouterr().err
 
 
 def test_errors_of_a_command_are_one_line_and_nothing_is_made(outputs, capsys):
-    assert sweep.main(["03_phase2.ipynb", "--grid", "n_sss=1"]) == 2
+    assert sweep_command.main(["03_phase2.ipynb", "--grid", "n_sss=1"]) == 2
     assert "no parameter of 03_phase2.ipynb named 'n_sss'. Did you mean 'n_s'" in (
         capsys.readouterr().err
     )
@@ -308,14 +310,14 @@ def test_errors_of_a_command_are_one_line_and_nothing_is_made(outputs, capsys):
 
 def test_the_papers_tables_have_no_time_of_a_point(capsys):
     command = [sweep.TABLES, "--table", "1", "--datasets", "digits", "--timeout", "5"]
-    assert sweep.main(command) == 2
-    assert "timeout = 5: benchmarks.paper_tables has none" in capsys.readouterr().err
+    assert sweep_command.main(command) == 2
+    assert "timeout = 5: tables has none" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "soon", "1e9"])
 def test_a_time_that_is_none(value, tmp_path, capsys):
     book = notebook(tmp_path / "book.ipynb", SCORES)
-    assert sweep.main([str(book), "--grid", "n=1", "--timeout", value]) == 2
+    assert sweep_command.main([str(book), "--grid", "n=1", "--timeout", value]) == 2
     assert capsys.readouterr().err.startswith("timeout = ")
 
 
@@ -325,14 +327,14 @@ def test_what_is_shown_is_in_the_grid():
 
 
 def test_parts_of_a_command_have_a_file_each():
-    assert run_grid.parts(["--table", "2", "--seeds", "3", "4", "--publish"])[:2] == [
+    assert tables.parts(["--table", "2", "--seeds", "3", "4", "--publish"])[:2] == [
         ["--table", "2", "--datasets", "cifar10", "--ratios", ratio, "--seeds", "3",
          "--preset", "auto", "--device", "auto", "--publish"]
         for ratio in ("100.0", "50.0")
     ]  # fmt: skip
-    assert len(run_grid.parts(["--table", "2", "--seeds", "3", "4"])) == 2 * 2 * 3
+    assert len(tables.parts(["--table", "2", "--seeds", "3", "4"])) == 2 * 2 * 3
     kept = ["--table", "fig5", "--dictionary", "cifar100_lt_100_seed0", "--methods", "facog"]
-    assert run_grid.parts([*kept, "--seeds", "0", "5"]) == [
+    assert tables.parts([*kept, "--seeds", "0", "5"]) == [
         ["--table", "fig5", "--seeds", seed, "--preset", "auto", "--device", "auto",
          "--methods", "facog", "--dictionary", "cifar100_lt_100_seed0"]
         for seed in ("0", "5")

@@ -89,7 +89,7 @@ def test_phase_1_against_its_own_loss_and_autograd(views):
     before = {k: v.clone() for k, v in checkpoint.state(loop).items()}
     terms = by_name(phase1_terms(loop))
     assert all(torch.equal(before[k], v) for k, v in checkpoint.state(loop).items())
-    index = loop.batches[0]
+    index = loop.order[0]
     _, (ce, sc), _ = loop.loss(loop.views(index, 0), loop.labels[index], 0)
     parameters = list(loop.model.backbone.parameters())
     for name, loss in (("L_ce", ce), ("L_sc", sc)):
@@ -111,17 +111,15 @@ def test_a_phase_1_that_was_loaded_shows_the_terms_of_the_one_that_was_trained(o
             break
     checkpoint.restore(loaded, checkpoint.state(trained), trained.history)
     assert phase1_terms(loaded).terms == phase1_terms(trained).terms
-    assert [batch.tolist() for batch in loaded.batches] == [
-        batch.tolist() for batch in trained.batches
-    ]
+    assert [batch.tolist() for batch in loaded.order] == [batch.tolist() for batch in trained.order]
 
 
 def test_a_finished_phase_1_shows_the_first_batch_of_its_last_epoch():
     loop = Phase1(Phase1Config(**tiny.PHASE1), tiny.long_tailed(), "cpu")
     last = None
     for step in loop:
-        last = loop.batches[0] if step.epoch == 2 and not step.ends_epoch else last
-    assert torch.equal(loop.batches[0], last)
+        last = loop.order[0] if step.epoch == 2 and not step.ends_epoch else last
+    assert torch.equal(loop.order[0], last)
 
 
 def test_a_phase_2_that_was_loaded_shows_the_terms_of_the_one_that_was_trained():

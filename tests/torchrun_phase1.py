@@ -8,7 +8,7 @@ import signal
 import sys
 
 from facog_lab.phase1 import Phase1
-from facog_lab.runs import distributed, launch, training
+from facog_lab.runs import distributed, training
 
 take = Phase1.__next__
 
@@ -24,4 +24,4 @@ def mortal(loop):
 
 Phase1.__next__ = mortal
 training.SECONDS_BETWEEN_SAVES = 0.0
-launch.main()
+sys.exit(train.main())

@@ -1,6 +1,6 @@
 """The whole method on the embedded data set: notebooks 00 to 06, executed, as pages to read.
 
-    python -m facog_lab.cli.demo
+    facog-lab demo
 
 Leaves executed notebooks and their pages in outputs/demo/, and outputs/index.html that links them.
 The pages need neither kernel nor network: plotly.js lies beside them, equations are MathML. Plotly
@@ -9,6 +9,7 @@ is imported here to put figures on a page; they are made by `figures`.
 
 from __future__ import annotations
 
+import argparse
 import html
 import re
 import sys
@@ -86,8 +87,10 @@ class Done:
     alarms: tuple[str, ...] = ()
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the notebooks in order up to the first that fails; returns 1 if one did."""
+    parser = argparse.ArgumentParser("facog-lab demo", description=main.__doc__)
+    parser.parse_args(arguments)
     folder, started = outputs_root() / "demo", time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
@@ -206,7 +209,4 @@ def index_page(done: list[Done]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit("Stopped. What was trained is kept; the next run goes on from there.")
+    sys.exit(main())

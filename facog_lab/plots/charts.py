@@ -17,21 +17,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from facog_lab.metrics import FEW_BELOW, MANY_ABOVE, dirichlet_entropy, rarest_classes
+from facog_lab.names import as_text, label
 from facog_lab.plots import theme
 from facog_lab.plots.images import distances, image_grid, neighbours, norms, scatter
 from facog_lab.plots.maps import atlas
 from facog_lab.plots.neighbours import mixtures, portrait
-from facog_lab.plots.theme import (
-    BLUE,
-    INK,
-    ORANGE,
-    as_text,
-    beside,
-    blank,
-    class_colours,
-    label,
-    small,
-)
+from facog_lab.plots.theme import BLUE, INK, ORANGE, beside, blank, class_colours, small
 from facog_lab.plots.timelines import overlay
 
 __all__ = [
@@ -42,23 +33,6 @@ __all__ = [
 
 MOST_POINTS = 2000  # of one curve
 SMOOTHED = 200  # points of a curve above which it is smoothed
-
-
-def widget(figure: go.Figure | None = None, canvas: Any = None) -> Any:
-    """The same figure, or none, as a widget whose traces can be changed while it is shown.
-
-    `canvas` is an earlier widget to show it on: with the first, shown or not, a page loads plotly.
-    """
-    from facog_lab.ui.figure_widget import FigureWidget  # plotly's widgets take seconds to import
-
-    if canvas is None:
-        return FigureWidget(figure)
-    if figure is not None:
-        canvas.data = ()
-        canvas.add_traces(figure.data)
-        canvas.layout = figure.layout
-        canvas.describe()
-    return canvas
 
 
 def class_counts(

@@ -13,8 +13,9 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
+from facog_lab.names import as_text
 from facog_lab.plots import theme
-from facog_lab.plots.theme import BLUE, FAINT, ORANGE, as_text, blank, class_colours, class_labels
+from facog_lab.plots.theme import BLUE, FAINT, ORANGE, blank, class_colours, class_labels
 
 SVG_POINTS = 3000  # of a map; more go to WebGL, of which a page has a few contexts only
 MOST_CELLS = 200  # classes along a side of a heat map

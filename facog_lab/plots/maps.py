@@ -13,18 +13,10 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
+from facog_lab.names import as_text
 from facog_lab.plots import theme
 from facog_lab.plots.images import GENERATED, REAL, SVG_POINTS
-from facog_lab.plots.theme import (
-    BLUE,
-    FAINT,
-    GREY,
-    INK,
-    ORANGE,
-    as_text,
-    class_colours,
-    class_labels,
-)
+from facog_lab.plots.theme import BLUE, FAINT, GREY, INK, ORANGE, class_colours, class_labels
 
 Colouring = Literal["class", "real or generated", "recall gained"]
 COLOURINGS: tuple[Colouring, ...] = get_args(Colouring)

@@ -13,10 +13,11 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
+from facog_lab.names import as_text
 from facog_lab.plots import theme
 from facog_lab.plots.images import SVG_POINTS, captioned_sheet, framed_sheet
 from facog_lab.plots.maps import convex_hull
-from facog_lab.plots.theme import BLUE, INK, ORANGE, as_text, class_colours, class_labels
+from facog_lab.plots.theme import BLUE, INK, ORANGE, class_colours, class_labels
 
 COLUMNS = 3  # of the images
 SPLIT = 0.46  # of the width: where the map begins

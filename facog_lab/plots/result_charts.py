@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from facog_lab.names import label
 from facog_lab.plots import theme
-from facog_lab.plots.theme import BLUE, INK, ORANGE, blank, label
+from facog_lab.plots.theme import BLUE, INK, ORANGE, blank
 from facog_lab.study.results import Row
 from facog_lab.study.significance import name_of
 

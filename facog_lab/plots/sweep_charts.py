@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from facog_lab.names import as_text, label
 from facog_lab.plots import theme
-from facog_lab.plots.theme import as_text, blank, label
+from facog_lab.plots.theme import blank
 from facog_lab.study.sweep_points import Row
 from facog_lab.study.sweep_tables import PERCENT, cells, link, varying
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import html
 import io
 import math
 from collections.abc import Iterable
@@ -22,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from plotly.subplots import make_subplots
 
-from facog_lab import names
+from facog_lab.names import as_text
 from facog_lab.plots import in_words
 
 # Petroff (2021), "Accessible color sequences for data visualization": ten colours.
@@ -138,18 +137,6 @@ def class_colours(num_classes: int) -> list[str]:
         np.interp(at, anchors, part).round().astype(int) for part in zip(*SEQUENCE, strict=True)
     ]
     return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in zip(*parts, strict=True)]
-
-
-def as_text(name: object, width: int = 40) -> str:
-    """A name so that plotly shows it as it is, never reads it as HTML, formula or template."""
-    shown = " ".join(str(name).split())
-    shown = shown if len(shown) <= width else shown[: width - 1] + "…"
-    return html.escape(shown, quote=False).replace("$", "&#36;").replace("%", "&#37;")
-
-
-def label(key: str) -> str:
-    """The readable name of a column of a history or of a method; others are shown as they are."""
-    return names.label(key) or as_text(key)
 
 
 def class_labels(class_names: Iterable[object], width: int = 24) -> list[str]:

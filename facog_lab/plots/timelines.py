@@ -12,6 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from facog_lab.names import as_text
 from facog_lab.plots import theme
 from facog_lab.plots.theme import INK, PALETTE
 
@@ -68,7 +69,7 @@ def overlay(histories: Mapping[str, Mapping[str, Sequence[Any]]], at: int) -> go
     for panel, key in enumerate(keys):
         place = {"row": panel // 2 + 1, "col": panel % 2 + 1}
         for number, (name, steps) in enumerate(histories.items()):
-            curve, shown, banded = Curve(), theme.as_text(name), number == 0 and len(histories) > 1
+            curve, shown, banded = Curve(), as_text(name), number == 0 and len(histories) > 1
             curve.extend(steps.get(key, []))
             x, y = curve.points()
             line = {"color": PALETTE[number % len(PALETTE)], "width": BAND if banded else 2}
@@ -83,7 +84,7 @@ def overlay(histories: Mapping[str, Mapping[str, Sequence[Any]]], at: int) -> go
     figure.update_layout(template=theme.TEMPLATE, height=560, hovermode="x unified")
     figure.update_layout(legend=theme.ABOVE | {"y": 1.06}, margin_t=90)
     if len(histories) > 1:
-        first = theme.as_text(next(iter(histories)))
+        first = as_text(next(iter(histories)))
         figure.update_layout(legend_title_text=f"wide band: {first}   ")
     figure.update_xaxes(title_text="step", row=2)
     return figure

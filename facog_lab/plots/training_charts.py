@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from facog_lab.generator import Mix
 from facog_lab.metrics import Metrics, rarest_classes
+from facog_lab.names import label
 from facog_lab.phase2 import SCORED, Phase2
 from facog_lab.plots import diagnostics, embedding, theme
 from facog_lab.plots.images import GENERATED, REAL
@@ -235,7 +236,7 @@ class Dashboard:
         for (row, column), (_, curves) in PANELS.items():
             for name, (colour, dash) in curves.items():
                 figure.add_scatter(
-                    x=[], y=[], name=theme.label(name), row=row, col=column,
+                    x=[], y=[], name=label(name), row=row, col=column,
                     line={"color": colour, "dash": dash, "width": 2},
                     mode="lines", meta=name, hovertemplate="%{y:.4g}",
                 )  # fmt: skip

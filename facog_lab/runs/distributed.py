@@ -9,6 +9,7 @@ computed as often as there are processes; beside a backbone they cost little.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from facog_lab.config import Device
+from facog_lab.config import ConfigError, Device
 from facog_lab.phase1 import ALONE, Network, World
 from facog_lab.runs.sync_batchnorm import SharedBatchNorm
 
@@ -147,9 +148,24 @@ def wrap_ddp(network: nn.Module, all_used: bool) -> nn.Module:
     return DistributedDataParallel(network, ids, find_unused_parameters=not all_used)
 
 
-def world() -> World:
-    """The processes that there are, as phase 1 needs to know them."""
-    return World(shard, gather, _wrap) if count() > 1 else ALONE
+def world(batch_size: int, images: int) -> World:
+    """The processes that there are, as phase 1 needs to know them.
+
+    Args:
+        batch_size: of the config.
+        images: of an epoch.
+
+    Raises:
+        ConfigError: if there are more processes than images in the smallest batch.
+    """
+    if count() == 1:
+        return ALONE
+    if images // math.ceil(images / batch_size) < count():
+        raise ConfigError(
+            f"batch_size = {batch_size}: with {count()} processes a batch must have as many images "
+            "at least. Take fewer processes, or a larger batch."
+        )
+    return World(shard, gather, _wrap)
 
 
 def _wrap(network: Network) -> nn.Module:

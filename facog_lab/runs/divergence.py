@@ -34,10 +34,17 @@ RATES = (
 
 
 class Copy(NamedTuple):
-    """A loop at a step: its state, and how many rows each table of its history had."""
+    """A loop at a step.
+
+    Attributes:
+        tensors: its state.
+        rows: how many rows each table of its history had.
+        sums: what phase 1 has added up in this epoch.
+    """
 
     tensors: dict[str, Tensor]
     rows: dict[str, int]
+    sums: tuple[Tensor, ...]
 
 
 class Guarded(Generic[L]):
@@ -200,7 +207,8 @@ def bad_gradients(parts: Iterable[tuple[str, object]]) -> list[str]:
 def _copy(loop: Loop) -> Copy:
     tensors = {name: tensor.clone() for name, tensor in checkpoint.state(loop).items()}
     rows = {name: len(next(iter(table.values()), [])) for name, table in loop.history.items()}
-    return Copy(tensors, rows)
+    sums = (loop.sums.clone(), loop.right.clone()) if isinstance(loop, Phase1) else ()
+    return Copy(tensors, rows, sums)
 
 
 def _restore(loop: Loop, copy: Copy) -> None:
@@ -213,3 +221,5 @@ def _restore(loop: Loop, copy: Copy) -> None:
         for table, columns in loop.history.items()
     }
     checkpoint.restore(loop, copy.tensors, history)
+    if isinstance(loop, Phase1):
+        loop.sums, loop.right = (total.clone() for total in copy.sums)

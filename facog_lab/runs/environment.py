@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import torch
 
 import facog_lab
-from facog_lab.config import ConfigError
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
@@ -63,20 +61,6 @@ def keep_freed_memory(keep: bool) -> None:
     mallopt(_M_TRIM_THRESHOLD, -1 if keep else 128 * 1024)  # -1: never; the others are defaults
     if not keep:
         trim(0)
-
-
-def check_compiler(device: torch.device) -> None:
-    """Asks for what torch.compile compiles with on a CPU.
-
-    Raises:
-        ConfigError: if there is no C++ compiler.
-    """
-    names = os.environ.get("CXX") or "g++", "clang++", "cl"
-    if device.type == "cpu" and not any(map(shutil.which, names)):
-        raise ConfigError(
-            f"torch_compile = True, and there is no C++ compiler ({', '.join(names)}): install "
-            "g++, or set torch_compile to False."
-        )
 
 
 def _version(package: str) -> str | None:

@@ -1,30 +1,26 @@
 """Phase 1 in several processes: torchrun as a child of a notebook, and what it runs.
 
-    torchrun --nproc-per-node 2 -m facog_lab.phase1 --preset paper -p dataset cifar100 -p seed 1
+    torchrun --nproc-per-node 2 -m facog_lab.cli.train --preset paper -p dataset cifar100 -p seed 1
 
 The processes meet in the run's folder alone: they save there, and whoever waits reads there.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from typing import Any
 
 import torch
-from torch.distributed.elastic.multiprocessing.errors import record
 
-from facog_lab.config import ConfigError, Device, LabError, unknown
+from facog_lab.config import ConfigError, Device, LabError
 from facog_lab.paths import project_root
-from facog_lab.runs import distributed, presets
-from facog_lab.settings import CONFIGS, Experiment
+from facog_lab.runs import distributed
+from facog_lab.settings import Experiment
 
 RESTARTS = 3  # of all processes, after one of them died
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -59,7 +55,7 @@ def started(
     command += ["--nproc-per-node", str(devices), "--max-restarts", str(RESTARTS)]
     command += [
         "-m",
-        "facog_lab.phase1",
+        "facog_lab.cli.train",
         "--device",
         device,
         "--settings",
@@ -99,64 +95,3 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Trains phase 1 of an experiment, in each of the processes that torchrun starts."""
-    options = _parsed(arguments)
-    try:
-        settings = _settings(options)
-    except ConfigError as error:
-        sys.exit(str(error))
-    _train(settings, options.device, options.dictionary)
-
-
-@record  # so that torchrun says the error of the process that failed first
-def _train(settings: Experiment, device: Device, dictionary: bool) -> None:
-    from facog_lab.runs import stages  # which imports this module
-
-    with distributed.joined(device):
-        if distributed.rank() == 0:  # alone, since it may have to download them
-            stages.data(settings.data)
-        distributed.wait()
-        began = time.monotonic()
-        training = stages.phase1(settings, device)
-        training.finish()
-        if dictionary:
-            stages.features(settings, device)
-        distributed.wait()
-        print(f"{training.run.folder}: done after {time.monotonic() - began:.0f} s", flush=True)
-
-
-def _parsed(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("facog_lab.phase1", description=main.__doc__)
-    parser.add_argument("--preset", default="auto", help="auto, cpu or paper")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument(
-        "-p",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="a field of the data's settings or of phase 1's, as often as you like",
-    )
-    parser.add_argument("--settings", help="JSON of all stages' settings, in place of the above")
-    parser.add_argument("--dictionary", action="store_true", help="then extract the features")
-    return parser.parse_args(arguments)
-
-
-def _settings(options: argparse.Namespace) -> Experiment:
-    if options.settings:
-        try:
-            return Experiment.recorded(json.loads(options.settings))
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"--settings: no JSON ({error}).") from None
-    fields: dict[str, dict[str, Any]] = {"data": {}, "phase1": {}}
-    for name, value in options.p:
-        known = [stage for stage in fields if name in CONFIGS[stage].model_fields]
-        if not known:
-            names = [name for stage in fields for name in CONFIGS[stage].model_fields]
-            raise ConfigError(unknown(name, names))
-        fields[known[0]][name] = value
-    seed = fields["phase1"].get("seed", 0)
-    return presets.experiment(options.preset, **fields, seed=seed)

@@ -104,7 +104,7 @@ def decided(preset: str, dataset: str) -> dict[str, Settings]:
     if name not in PRESETS:
         raise ConfigError(unknown(preset, ("auto", *PRESETS), "preset"))
     own = facts.get("presets", {}).get(name, ({}, {}))
-    if own is None:
+    if own is None:  # as for ImageNet-LT under "cpu"
         raise ConfigError(
             f"preset = {preset!r}: {dataset.split(':')[0]} has none of that name; set preset to "
             "'paper'."

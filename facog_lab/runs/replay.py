@@ -2,7 +2,7 @@
 
 Every step records the controls that it read, so a history says all about a run that a hand steered:
 
-    python -m facog_lab.runs.replay outputs/digits/steered/2026-11-23_14-15-03
+    facog-lab replay outputs/digits/steered/2026-11-23_14-15-03
 
 takes it again without a front end and says whether it came out the same, to the last byte.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -277,26 +276,3 @@ def repeat(folder: Path | str, device: Device = "auto") -> Phase2:
             f"{record['environment']}; here: {store.environment()}."
         )
     return loop
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Replays the steered runs whose folders are named; 1 if one came out otherwise."""
-    folders = sys.argv[1:] if arguments is None else arguments
-    if not folders:
-        print(
-            "usage: python -m facog_lab.runs.replay FOLDER ...  (outputs/<data set>/steered/<name>)"
-        )
-        return 2
-    try:
-        for folder in folders:
-            loop = repeat(folder)
-            scores = loop.evaluate()
-            print(f"{folder}: {loop.step} steps, the same bytes; ACSA {scores.acsa:.4f}")
-    except (store.StoreError, ConfigError) as error:
-        print(error)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -19,9 +19,7 @@ from facog_lab import phase1 as phase1_loop
 from facog_lab import phase2 as phase2_loop
 from facog_lab.config import ConfigError, Device
 from facog_lab.data.load import load
-from facog_lab.device import pick_device
 from facog_lab.runs import distributed, launch
-from facog_lab.runs.environment import check_compiler
 from facog_lab.runs.extract import extract, layout
 from facog_lab.runs.progress import Progress
 from facog_lab.runs.store import Run, Saved, StoreError
@@ -53,9 +51,8 @@ def phase1(
             and the training follows them.
     """
     long_tailed = data(settings.data)
-    if settings.phase1.torch_compile:
-        check_compiler(pick_device(device))
-    loop = phase1_loop.Phase1(settings.phase1, long_tailed, device, distributed.world())
+    world = distributed.world(settings.phase1.batch_size, len(long_tailed.labels))
+    loop = phase1_loop.Phase1(settings.phase1, long_tailed, device, world)
     ViewsAhead(loop)
     record = {
         "data": settings.data.model_dump(mode="json"),

@@ -1,19 +1,13 @@
-"""Runs the cells of the paper's tables and figures, over seeds, and writes the result files.
+"""Runs the grid of the paper's tables and figures, over seeds, and writes the result files.
 
-    python -m benchmarks.paper_tables --table 1 --seeds 0 1 2 3 4
-    python -m benchmarks.paper_tables --table 2 --datasets cifar100 --ratios 100 --seeds 0 1 2
-    python -m benchmarks.paper_tables --table 4 fig5 --dictionary cifar100_lt_100_seed0
-
-Every seed draws its own long-tailed subset, initial weights and views; with --dictionary it draws
-those of phase 2 alone, on features kept in benchmarks/dictionaries. Rows that are in the files are
-not made again, runs that are in outputs/ are loaded, one that was cut off is resumed: give the same
-command again. A cell that fails, whatever the reason, is listed at the end, and the others are run.
-Needs the training core alone.
+Every seed draws its own long-tailed subset, initial weights and views; on features that are kept in
+benchmarks/dictionaries it draws those of phase 2 alone. Rows that are in the files are not made
+again, runs that are in outputs/ are loaded, one that was cut off is resumed. A cell that fails,
+whatever the reason, is listed at the end, and the others are run. Needs the training core alone.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import re
 import statistics
@@ -21,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from facog_lab.config import Device, LabError
@@ -32,6 +27,37 @@ from facog_lab.study.grid import Task
 
 DATASETS = {"1": ["mnist", "fashion_mnist"], "2": ["cifar10", "cifar100"], "3": ["imagenet_lt"]}
 RATIOS = {"cifar10": [100.0, 50.0, 10.0], "cifar100": [100.0, 50.0, 10.0]}  # of Table 2
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be run.
+
+    Attributes:
+        table: keys of `grid.TABLES`.
+        datasets: names; those of the paper's table if None.
+        ratios: imbalance ratios; the paper's if None.
+        seeds: of split, initial weights and views.
+        preset: its name.
+        device: where to train.
+        level: only cells of this level.
+        methods: only these methods.
+        dictionary: phase 2 alone, on features of this name in benchmarks/dictionaries.
+        publish: keep each phase 1 there.
+        dry_run: list what is missing, and stop.
+    """
+
+    table: list[str]
+    datasets: list[str] | None = None
+    ratios: list[float] | None = None
+    seeds: list[int] = field(default_factory=lambda: [0])
+    preset: str = "auto"
+    device: Device = "auto"
+    level: str | None = None
+    methods: list[str] | None = None
+    dictionary: str | None = None
+    publish: bool = False
+    dry_run: bool = False
 
 
 class Failures(dict[str, Exception]):
@@ -73,98 +99,55 @@ class Job(NamedTuple):
         return f"{self.file.path.stem} · {cell.method} {cell.variant or cell.level}"
 
 
-def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The options of the command line, checked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    add = parser.add_argument
-    add("--table", nargs="+", required=True, choices=grid.TABLES, help="tables and figures")
-    add("--datasets", nargs="+", help="those of the paper's table unless named")
-    add("--ratios", nargs="+", type=float, help="imbalance ratios; the paper's unless named")
-    add("--seeds", nargs="+", type=int, default=[0])
-    add("--preset", default="auto", help="auto, cpu or paper")
-    add("--device", default="auto", help="auto, cpu or cuda")
-    add("--level", choices=["feature", "network"], help="only cells of this level")
-    add("--methods", nargs="+", help="only these methods")
-    add("--dictionary", help="phase 2 on features that are kept in benchmarks/dictionaries")
-    add("--publish", action="store_true", help="keep each phase 1 in benchmarks/dictionaries")
-    add("--dry-run", action="store_true", help="list what is missing, and stop")
-    options = parser.parse_args(arguments)
-    kept = feature_files.names(feature_files.FOLDER)
-    if options.dictionary not in (None, *kept):
-        parser.error(f"--dictionary {options.dictionary}: there are {', '.join(kept)}")
-    if options.dictionary and (options.datasets or options.ratios or options.publish):
-        parser.error("--dictionary stands in the place of --datasets, --ratios and --publish")
-    return options
-
-
-def jobs(options: argparse.Namespace, failures: Failures) -> Iterator[Job]:
+def jobs(wanted: Wanted, failures: Failures) -> Iterator[Job]:
     """What a command has to run, seed by seed, those on the same features after each other."""
-    wanted = dict.fromkeys(cell for table in options.table for cell in grid.TABLES[table])
+    wanted = dict.fromkeys(cell for table in wanted.table for cell in grid.TABLES[table])
     chosen = [
         cell
         for cell in wanted
-        if options.level is None or cell.level == options.level or cell == grid.PHASE1
-        if not options.methods or cell.method in options.methods
+        if wanted.level is None or cell.level == wanted.level or cell == grid.PHASE1
+        if not wanted.methods or cell.method in wanted.methods
     ]
     given = (
-        feature_files.read(feature_files.FOLDER, options.dictionary) if options.dictionary else None
+        feature_files.read(feature_files.FOLDER, wanted.dictionary) if wanted.dictionary else None
     )
     if given is not None:
         chosen = [cell for cell in chosen if not cell.before_phase2]
-    for seed in options.seeds:
-        for dataset, ratio in [(None, None)] if given else data_sets(options):
+    for seed in wanted.seeds:
+        for dataset, ratio in [(None, None)] if given else data_sets(wanted):
             found: list[Job] = []
-            with failures.of(f"{options.dictionary or dataset} · seed {seed}"):
-                stem, base, about = basis(options, seed, dataset, ratio)
+            with failures.of(f"{wanted.dictionary or dataset} · seed {seed}"):
+                stem, base, about = basis(wanted, seed, dataset, ratio)
                 path = results.folder() / f"{stem}_seed{seed}.json"
                 file = results.ResultFile(path, {"settings": base.written()})
                 found = [Job(Task(cell, base, given), file, about) for cell in chosen]
             yield from found
 
 
-def parts(arguments: list[str]) -> list[list[str]]:
-    """The same command in parts: one for each result file, which may be run side by side."""
-    options = parsed(arguments)
-    made = []
-    for seed in options.seeds:
-        for dataset, ratio in [(None, None)] if options.dictionary else data_sets(options):
-            part = vars(options) | {"seeds": [seed]}
-            part |= {"datasets": dataset and [dataset], "ratios": ratio and [ratio]}
-            words: list[str] = []
-            for name, value in part.items():
-                if value not in (None, False):
-                    given = value if isinstance(value, list) else [value] * (value is not True)
-                    words += [f"--{name.replace('_', '-')}", *map(str, given)]
-            made.append(words)
-    return made
-
-
-def data_sets(options: argparse.Namespace) -> Iterator[tuple[str, float | None]]:
+def data_sets(wanted: Wanted) -> Iterator[tuple[str, float | None]]:
     """Name and imbalance ratio of each data set; None is the usual ratio."""
-    usual = [name for table in options.table for name in DATASETS.get(table, ["cifar100"])]
-    for dataset in dict.fromkeys(options.datasets or usual):
-        of_paper = RATIOS.get(dataset, [None]) if "2" in options.table else [None]
-        for ratio in options.ratios or of_paper:
+    usual = [name for table in wanted.table for name in DATASETS.get(table, ["cifar100"])]
+    for dataset in dict.fromkeys(wanted.datasets or usual):
+        of_paper = RATIOS.get(dataset, [None]) if "2" in wanted.table else [None]
+        for ratio in wanted.ratios or of_paper:
             yield dataset, ratio
 
 
 def basis(
-    options: argparse.Namespace, seed: int, dataset: str | None, ratio: float | None
+    wanted: Wanted, seed: int, dataset: str | None, ratio: float | None
 ) -> tuple[str, Experiment, dict[str, Any]]:
     """The name of the result file, the experiment and what rows say of it, of a data set."""
-    if options.dictionary:
-        facts = feature_files.read_facts(feature_files.FOLDER, options.dictionary)
+    if wanted.dictionary:
+        facts = feature_files.read_facts(feature_files.FOLDER, wanted.dictionary)
         preset = facts.get("preset", "paper")
         base = presets.experiment(preset, data={"dataset": facts["dataset"]}, seed=seed)
         about = {"dataset": facts["dataset"], "imbalance_ratio": float(facts["imbalance_ratio"])}
-        about |= {"preset": preset, "seed": seed, "dictionary": options.dictionary}
-        return f"on_{options.dictionary}", base, about
+        about |= {"preset": preset, "seed": seed, "dictionary": wanted.dictionary}
+        return f"on_{wanted.dictionary}", base, about
     wanted: dict[str, Any] = {"dataset": dataset, "split_seed": seed}
     if ratio is not None:
         wanted["imbalance_ratio"] = ratio
-    preset = presets.resolved(options.preset, str(dataset))
+    preset = presets.resolved(wanted.preset, str(dataset))
     base = presets.experiment(preset, data=wanted, seed=seed)
     data = stages.data(base.data)
     asked = base.data.imbalance_ratio if base.data.profile == "exponential" else None
@@ -212,14 +195,18 @@ class Clock:
         return [(*data, row["level"], row["method"], row["variant"]), (*data, row["level"])]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Runs what is missing; the exit status says whether all of it could be run.
+def run(wanted: Wanted, command: str) -> Failures:
+    """Runs what is missing, and says what could not be run.
+
+    Args:
+        wanted: what.
+        command: that asked for it, for the record.
 
     Raises:
-        LabError: if no data set of the command can be read.
+        LabError: if no data set can be read.
     """
-    options, failures = parsed(arguments), Failures()
-    everything = list(jobs(options, failures))
+    failures = Failures()
+    everything = list(jobs(wanted, failures))
     if failures and not everything:
         raise next(iter(failures.values()))
     missing = []
@@ -230,29 +217,28 @@ def main(arguments: list[str] | None = None) -> int:
                 missing.append(job)
     clock = Clock(results.read())
     print(f"{len(everything)} cells, {len(missing)} to run: {clock.left(missing)}", flush=True)
-    command = "python -m benchmarks.paper_tables " + " ".join(arguments or sys.argv[1:])
-    run = results.run_facts(command, str(pick_device(options.device)))
+    facts = results.run_facts(command, str(pick_device(wanted.device)))
     for number, job in enumerate(missing):
-        if options.dry_run:
+        if wanted.dry_run:
             print(job.name)
             continue
         began = time.monotonic()
         with failures.of(job.name):
-            rows = grid.measure(job.task, job.about, options.device)
-            job.file.add(rows, run)
+            rows = grid.measure(job.task, job.about, wanted.device)
+            job.file.add(rows, facts)
             clock.note(rows[0], rows[0]["seconds"] or time.monotonic() - began)
             print(
                 f"[{number + 1}/{len(missing)}] {job.name}: ACSA {100 * rows[0]['acsa']:.1f} in "
                 f"{time.monotonic() - began:.0f} s; {clock.left(missing[number + 1 :])}",
                 flush=True,
             )
-            if options.publish and job.task.cell == grid.PHASE1:
-                publish(*job, options.device, run)
+            if wanted.publish and job.task.cell == grid.PHASE1:
+                publish(*job, wanted.device, facts)
     if failures:
         print(f"{len(failures)} without a result:", file=sys.stderr)
         for name in failures:
             print(f"  {name}: {failures.said(name)}", file=sys.stderr)
-    return 1 if failures else 0
+    return failures
 
 
 def publish(
@@ -271,7 +257,3 @@ def publish(
     given = stages.source(task.settings, device)
     for path in feature_files.write(given, feature_files.FOLDER, file.path.stem, facts):
         print(f"kept {path.name}, {path.stat().st_size / 2**20:.1f} MiB")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

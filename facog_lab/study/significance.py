@@ -12,13 +12,13 @@ from pydantic import Field
 
 from facog_lab import registry
 from facog_lab.config import Config
-from facog_lab.plots.theme import as_text, label
+from facog_lab.names import as_text, label
 from facog_lab.registry import choice
 from facog_lab.runs import presets, stages
+from facog_lab.settings import DataConfig
 from facog_lab.study import paper
 from facog_lab.study.grid import Cell
 from facog_lab.study.results import Row
-from facog_lab.ui.parameters import Settings
 
 Score = Literal["acsa", "gm", "top1", "many", "medium", "few", "tail20"]
 KEY = ["method", "level", "variant"]  # what a line of a table stands for
@@ -56,12 +56,12 @@ def select(rows: Sequence[Row], **wanted: Any) -> list[Row]:
     return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
 
 
-def of_experiment(rows: Sequence[Row], settings: Settings, protocol: str = "full") -> list[Row]:
-    """The rows of an experiment's data set, imbalance ratio and preset, whatever the seed."""
-    data, name = settings.data, settings.data.dataset
-    if name.startswith("folder:"):
-        name = stages.data(data).name
-    preset = presets.resolved(settings.preset, data.dataset)
+def of_data(
+    rows: Sequence[Row], data: DataConfig, preset: str, protocol: str = "full"
+) -> list[Row]:
+    """The rows of a data set, imbalance ratio and preset, whatever the seed."""
+    name = stages.data(data).name if data.family == "folder" else data.dataset
+    preset = presets.resolved(preset, data.dataset)
     own = select(rows, dataset=name, preset=preset, protocol=protocol, dictionary=None)
     if data.profile != "exponential":
         return own

@@ -15,10 +15,12 @@ import ipywidgets as w
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from facog_lab.names import as_text
 from facog_lab.plots import charts, maps, theme
 from facog_lab.plots.mixture_map import World
 from facog_lab.runs.progress import Live, is_live
 from facog_lab.ui.explorers import NAMED, Explorer
+from facog_lab.ui.live_figure import live_widget
 from facog_lab.ui.mouse import Mouse
 
 MOST_ROWS, MOST_COLUMNS = 4, 6  # of the plain figure: mixtures, and parents of each
@@ -36,7 +38,7 @@ def prepare(live: Live = "auto") -> Any:
     Returns:
         A widget, or None.
     """
-    return charts.widget() if is_live(live) else None
+    return live_widget() if is_live(live) else None
 
 
 def explore(world: World, live: Live = "auto", canvas: Any = None) -> Any:
@@ -259,7 +261,7 @@ class Atlas(Explorer):
         said = [f"On the maps: no. {first} and lines to its parents, thicker with larger w."]
         for title in self.pair.value:
             there = int(np.isfinite(self.world.places_of(rows, title)).all(1).sum())
-            name = theme.as_text(title)
+            name = as_text(title)
             if self.world.maps[title].exact:
                 inside = self.world.mixed.added is None
                 where = "in their hull, exactly" if inside else "where the mix was moved to"
@@ -273,7 +275,7 @@ class Atlas(Explorer):
 
     def _portrait(self, point: int, side: int = BESIDE) -> list[str]:
         """A real point's image, or a generated one's parents with their weights."""
-        name = theme.as_text(self.world.dictionary.class_names[self.world.owner[point]])
+        name = as_text(self.world.dictionary.class_names[self.world.owner[point]])
         if not self.world.generated[point]:
             row = self.world.kept[[point]].numpy()
             image = _image(self.world.pictures(row)[0], HOVERED, f"training image, {name}")

@@ -21,6 +21,7 @@ from facog_lab.plots import charts, theme
 from facog_lab.plots.embedding import Map, fit_map
 from facog_lab.runs.progress import Live, is_live
 from facog_lab.settings import DataConfig, Profile
+from facog_lab.ui.live_figure import live_widget
 from facog_lab.ui.sliders import Sliders, spoken
 from facog_lab.ui.width import Width
 
@@ -124,7 +125,7 @@ class Explorer(w.VBox):
     ) -> None:
         self.status = w.HTML()
         figure, said = self.drawn()
-        self.figure = charts.widget(figure, canvas)
+        self.figure = live_widget(figure, canvas)
         self._say(said)
         self.row = w.HBox(controls, layout=w.Layout(flex_flow="row wrap"))
         around = [self.row, self.status, Sliders(), *above, Width()]

@@ -10,8 +10,8 @@ import ipywidgets as widgets
 
 from facog_lab import registry
 from facog_lab.config import ConfigError
+from facog_lab.names import label
 from facog_lab.phase2 import Phase2
-from facog_lab.plots import theme
 from facog_lab.settings import Controls
 from facog_lab.ui.sliders import spoken
 
@@ -64,13 +64,13 @@ class Knob:
         said = Controls.model_fields[field].description or ""
         kind = widgets.IntText if field == "n_s" else widgets.FloatText
         self.box = kind(
-            description=theme.label(field), tooltip=said,
+            description=label(field), tooltip=said,
             style={"description_width": "78px"}, layout={"width": "152px"},
         )  # fmt: skip
         self.slider = SLIDERS[field]()
         self.slider.set_trait("readout", False)
         self.slider.tooltip, self.slider.layout.width = said, "138px"
-        spoken(self.slider, theme.label(field))
+        spoken(self.slider, label(field))
         self.box.observe(self._moved, "value")
         self.slider.observe(self._moved, "value")
         self.widget = widgets.HBox([self.box, self.slider])
@@ -114,7 +114,7 @@ class Choice:
         self.field, self.change, self.quiet = field, change, False
         self.widget = widgets.Dropdown(
             options=[(text, value) for value, text in CHOICES[field]().items() if value in allowed],
-            description=theme.label(field), tooltip=Controls.model_fields[field].description,
+            description=label(field), tooltip=Controls.model_fields[field].description,
             style={"description_width": "98px"}, layout={"width": "290px"},
         )  # fmt: skip
         self.widget.observe(self._moved, "value")

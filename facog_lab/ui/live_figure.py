@@ -7,12 +7,30 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import plotly.graph_objects as go
 from IPython.display import HTML, display
 
-from facog_lab.plots import charts, in_words, theme
+from facog_lab.plots import in_words, theme
 from facog_lab.runs.progress import Live, is_live
 
 PLOTLY = "application/vnd.plotly.v1+json"
+
+
+def live_widget(figure: go.Figure | None = None, canvas: Any = None) -> Any:
+    """The same figure, or none, as a widget whose traces can be changed while it is shown.
+
+    `canvas` is an earlier widget to show it on: with the first, shown or not, a page loads plotly.
+    """
+    from facog_lab.ui.figure_widget import FigureWidget  # plotly's widgets take seconds to import
+
+    if canvas is None:
+        return FigureWidget(figure)
+    if figure is not None:
+        canvas.data = ()
+        canvas.add_traces(figure.data)
+        canvas.layout = figure.layout
+        canvas.describe()
+    return canvas
 
 
 class LiveFigure:
@@ -46,7 +64,7 @@ class LiveFigure:
             self.widget.describe()
         elif figure.data:  # the first time there is something to show
             self._close()
-            self.widget = charts.widget(figure)
+            self.widget = live_widget(figure)
             self.place.show(self.widget)
         self.drawn_at = time.monotonic()
 

@@ -32,7 +32,7 @@ from IPython.display import display
 
 from facog_lab.config import ConfigError, Device
 from facog_lab.metrics import Step
-from facog_lab.plots import charts, theme
+from facog_lab.names import label
 from facog_lab.plots.loss_terms import phase2_terms
 from facog_lab.plots.training_charts import Dashboard
 from facog_lab.runs import replay, stages
@@ -40,7 +40,7 @@ from facog_lab.runs.progress import Live, is_live
 from facog_lab.settings import Experiment
 from facog_lab.ui.heartbeat import Page
 from facog_lab.ui.inputs import knobs
-from facog_lab.ui.live_figure import LiveFigure, Place
+from facog_lab.ui.live_figure import LiveFigure, Place, live_widget
 from facog_lab.ui.sliders import Sliders
 from facog_lab.ui.width import Width
 from facog_lab.ui.worker import Worker
@@ -132,7 +132,7 @@ class Phase2Panel:
 
         chart, board = self.dashboard.halves()
         self.chart = MovingFigure(chart)
-        self.board = charts.widget(board)
+        self.board = live_widget(board)
         self._restart()
         self.box = self._arranged()
         self.place = Place()
@@ -276,7 +276,7 @@ class Phase2Panel:
         """Alarms, and the changes that are marked in the charts."""
         alarms = "".join(f"<li>⚠ {html.escape(text)}</li>" for text in self.dashboard.alarms)
         changes = "".join(
-            f"<li value={number}>step {change.step:,}: {theme.label(change.control)} "
+            f"<li value={number}>step {change.step:,}: {label(change.control)} "
             f"{html.escape(f'{change.old} → {change.new}')}</li>"
             for number, change in list(enumerate(self.dashboard.changes, 1))[-CHANGES:]
         )

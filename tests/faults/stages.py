@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from facog_lab.rivals import networks
-from facog_lab.runs import presets, stages, store, training
+from facog_lab.rivals.heads import head_config
+from facog_lab.runs import methods, presets, stages, store, training
 
 # The server has imported all that a child needs, so that a child is there in milliseconds.
 CHILDREN = multiprocessing.get_context("forkserver")
@@ -32,7 +32,7 @@ def run_of(stage):
     if stage != "head":
         return stages.run_of(settings(), stage)
     upstream = stages.run_of(settings(), "dictionary").key
-    config = networks.head_config("crt", epochs=HEAD_EPOCHS, seed=3)
+    config = head_config("crt", epochs=HEAD_EPOCHS, seed=3)
     return store.Run("digits", "head", config, upstream)
 
 
@@ -43,7 +43,7 @@ def ask(stage):
     elif stage == "dictionary":
         stages.features(settings(), "cpu")
     else:
-        networks.head_on(stages.source(settings(), "cpu"), "crt", HEAD_EPOCHS, 3, "cpu")
+        methods.head_on(stages.source(settings(), "cpu"), "crt", HEAD_EPOCHS, 3, "cpu")
 
 
 def child(stage, outputs, began, die_at):

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from test_keys import all_configs
 
 from facog_lab import config as base
-from facog_lab import dataset
 from facog_lab.config import ConfigError
-from facog_lab.runs import presets
+from facog_lab.runs import presets, stages
 from facog_lab.ui import parameters
 
 CONFIGS = sorted(set(all_configs()), key=lambda c: c.__name__)
@@ -109,7 +108,7 @@ def test_a_bad_value_is_an_error_with_field_value_and_range(config, name, monkey
     def no_data(*_, **__):
         raise AssertionError("data was read before the settings were checked")
 
-    monkeypatch.setattr(dataset, "load", no_data)
+    monkeypatch.setattr(stages, "load", no_data)
     field = config.model_fields[name]
 
     @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
@@ -135,7 +134,7 @@ def test_a_notebook_says_it_in_its_own_names_before_any_data_is_read(main, data)
     kind = parameters.STAGES[stage] if stage else parameters.Common
     value = data.draw(bad_values(kind.model_fields[field]).filter(lambda value: value is not None))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dataset, "load", None)
+        patch.setattr(stages, "load", None)
         with pytest.raises(parameters.ParameterError, match=rf"(?m)^{name} = "):
             parameters.from_values({name: value}, main)
 

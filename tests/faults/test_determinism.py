@@ -22,13 +22,12 @@ from facog_lab.settings import Phase1Config
 MAKE = """
 import torch
 torch.set_num_threads(1)
-from facog_lab.rivals import networks
-from facog_lab.runs import presets, stages
+from facog_lab.runs import methods, presets, stages
 settings = presets.experiment(
     phase1={"epochs": 4, "warmup_epochs": 1}, dictionary={"views": 1}, phase2={"epochs": 10}, seed=9
 )
 stages.phase2(settings, "cpu").finish()
-networks.run(settings, "crt", "feature", "cpu")
+methods.run(settings, "crt", "feature", "cpu")
 """
 
 

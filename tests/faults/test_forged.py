@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facog_lab import paths
+from facog_lab.cli import replay as replay_command
 from facog_lab.config import ConfigError
 from facog_lab.phase2 import Phase2
-from facog_lab.rivals import networks
-from facog_lab.runs import checkpoint, mmap, presets, replay, stages, store
+from facog_lab.rivals.heads import head_config
+from facog_lab.runs import checkpoint, methods, mmap, presets, replay, stages, store
 from facog_lab.runs.manifest import as_json
 from facog_lab.runs.training import Training
 from facog_lab.settings import DictionaryConfig, Phase2Config
@@ -291,7 +292,7 @@ def test_forged_columns_of_a_steered_run(kind, steered, monkeypatch):
         with pytest.raises(store.StoreError, match=str(steered)) as error:
             replay.repeat(steered, "cpu")
         assert "Traceback" not in str(error.value)
-        assert replay.main([str(steered)]) == 1
+        assert replay_command.main([str(steered)]) == 1
     finally:
         for name, content in before.items():
             name.write_bytes(content)
@@ -554,12 +555,12 @@ HEADS = {
 def test_a_forged_head_is_none(kind, outputs):
     of = tiny.dictionary()
     given = stages.Source("tiny", of, tiny.model(of), "key", "0" * 64, {})
-    networks.head_on(given, "crt", 1, 0, "cpu")
-    run = store.Run("tiny", "head", networks.head_config("crt", epochs=1, seed=0), "key")
+    methods.head_on(given, "crt", 1, 0, "cpu")
+    run = store.Run("tiny", "head", head_config("crt", epochs=1, seed=0), "key")
     saved = run.load()
     tensors = {name: tensor.clone() for name, tensor in saved.tensors.items()}
     change, record = HEADS[kind]
     change(tensors)
     run.save(tensors, saved.history, saved.record | record, True)
     with pytest.raises(store.StoreError, match=rf"{run.folder} holds no head 'crt'"):
-        networks.head_on(given, "crt", 1, 0, "cpu")
+        methods.head_on(given, "crt", 1, 0, "cpu")

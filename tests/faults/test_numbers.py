@@ -97,7 +97,7 @@ def test_phase_2_goes_back_to_the_step_before(where, kind, at, monkeypatch):
     loop = second_phase()
     poisoned(monkeypatch, owner, name, loop, at, poison(kind))
     with pytest.raises(TrainingError) as error:
-        list(loop)
+        list(divergence.Guarded(loop))
     epoch = (at - 1) // loop.steps_per_epoch + 1
     words = str(error.value)
     assert words.startswith(f"phase 2, epoch {epoch}, step {at}: ")
@@ -127,7 +127,7 @@ def test_phase_1_goes_back_to_the_step_before(kind, at, monkeypatch):
     whole = phase1.Phase1.loss
     monkeypatch.setattr(phase1.Phase1, "loss", loss)
     with pytest.raises(TrainingError) as error:
-        list(loop)
+        list(divergence.Guarded(loop))
     epoch = (at - 1) // loop.steps_per_epoch + 1
     said = "gradient of model.backbone" if kind == "gradient" else "loss, ce became"
     assert str(error.value).startswith(f"phase 1, epoch {epoch}, step {at}: {said}")
@@ -212,9 +212,10 @@ def test_what_it_costs_is_under_one_percent(outputs, monkeypatch):
             next(loop)
         step = (time.process_time() - began) / steps
         began = time.process_time()
+        guarded = divergence.Guarded(loop)
         for _ in range(20):
-            loop.rewind.forget()
-            loop.rewind.keep()
+            guarded.forget()
+            guarded.keep()
         keep = (time.process_time() - began) / 20
         # Phase 1 keeps at an epoch's start, so not more often than every 100 steps either.
         share = keep / (divergence.STEPS_BETWEEN_COPIES * step)
@@ -250,9 +251,9 @@ def ends_or_says_why(make, name, value):
     """A loop comes to its end with numbers, or says what went wrong and with which settings."""
     said = ""
     try:
-        loop = make()
-        list(loop)
-        loop.rewind.check()
+        guarded = divergence.Guarded(make())
+        list(guarded)
+        guarded.check()
     except TrainingError as error:
         said = str(error)
     except ConfigError:
@@ -317,9 +318,9 @@ def test_the_least_temperature_is_one_that_can_be_trained_with(oversampler):
     config = Phase2Config(
         temperature=MIN_TAU, lambda_asc=0.1, oversampler=oversampler, epochs=2, batch_size=16
     )
-    loop = Phase2(config, of, tiny.model(of), "cpu")
-    list(loop)
-    loop.rewind.check()
+    guarded = divergence.Guarded(Phase2(config, of, tiny.model(of), "cpu"))
+    list(guarded)
+    guarded.check()
 
 
 def test_the_error_says_with_which_settings():

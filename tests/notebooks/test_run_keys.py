@@ -15,6 +15,8 @@ import pytest
 import tiny
 from PIL import Image
 
+from facog_lab import registry
+from facog_lab.cli import tables
 from facog_lab.config import digest
 from facog_lab.runs import presets, stages
 from facog_lab.study import run_grid
@@ -127,7 +129,7 @@ def test_all_notebooks_ask_for_the_same_runs(dataset, preset, data, places, monk
         for command in commands:
             made = {
                 (job.task.cell.method, job.about["seed"]): job.task.key()
-                for job in run_grid.jobs(run_grid.parsed(command))
+                for job in run_grid.jobs(tables.parsed(command), run_grid.Failures())
                 if job.task.cell.method in ("phase1", "facog") and not job.task.cell.variant
             }
             for seed in (0, 1):  # each of a study's seeds has a split of its own
@@ -157,8 +159,9 @@ def decided():
     """(stage, field) of all that any preset decides for any data set."""
     return {
         (stage, field)
-        for preset, families in presets.STAGES.items()
-        for family in families
+        for preset in presets.PRESETS
+        for family in registry.datasets
+        if (preset, family) != ("cpu", "imagenet_lt")
         for stage, fields in presets.decided(preset, family).items()
         for field in fields
     }
