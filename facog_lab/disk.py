@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 import facog_lab
 
 
@@ -116,6 +118,33 @@ def check_place(folder: Path) -> None:
             f"{there} is {kind}, and a folder belongs there: {folder} is to be written. Move it "
             "away, or name another folder in FACOG_OUTPUTS."
         )
+
+
+@contextlib.contextmanager
+def locked(path: Path, timeout: float | None = None) -> Iterator[None]:
+    """Held by one process at a time; the system takes it from a process that dies.
+
+    Args:
+        path: of the lock's file.
+        timeout: seconds to wait for who has it; None: as long as it takes.
+
+    Raises:
+        filelock.Timeout: if they were over.
+        StoreError: if nothing can be written there.
+    """
+    lock, late = FileLock(path), None
+    with written_or_said(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=-1 if timeout is None else timeout)
+        except Timeout as error:  # an OSError, too, and nothing is full
+            late = error
+    if late is not None:
+        raise late
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def new_folder(parent: Path, name: str) -> Path:

@@ -13,13 +13,12 @@ import itertools
 import json
 import os
 import typing
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from facog_lab import __version__, literals
@@ -28,6 +27,7 @@ from facog_lab.datasets import FILE_SETTINGS, DataConfig, DataError, fingerprint
 from facog_lab.disk import (
     DamagedError,
     StoreError,
+    locked,
     outputs_root,
     project_root,
     write,
@@ -103,31 +103,10 @@ class Point:
         executed = str(self.executed) if self.executed.is_file() else ""
         return row | {"values": self.values, "executed": executed}
 
-    @contextmanager
-    def alone(self, timeout: float | None = None) -> Iterator[None]:
-        """Held by the one process that runs it; the system takes it from a process that dies.
-
-        Args:
-            timeout: seconds to wait for one that has it; None: as long as it takes.
-
-        Raises:
-            filelock.Timeout: if they were over.
-            StoreError: if nothing can be written there.
-        """
-        locks, late = self.folder.parents[2] / ".locks", None
-        with written_or_said(locks):
-            locks.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(locks / f"sweep-{self.folder.parent.name}-{self.key}.lock")
-            try:
-                lock.acquire(timeout=-1 if timeout is None else timeout)
-            except Timeout as error:  # an OSError, which nothing was full for
-                late = error
-        if late is not None:
-            raise late
-        try:
-            yield
-        finally:
-            lock.release()
+    def alone(self, timeout: float | None = None) -> AbstractContextManager[None]:
+        """Held by the one process that runs it, see `disk.locked`."""
+        name = f"sweep-{self.folder.parent.name}-{self.key}.lock"
+        return locked(self.folder.parents[2] / ".locks" / name, timeout)
 
 
 class _Row(BaseModel):

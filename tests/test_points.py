@@ -13,7 +13,7 @@ from PIL import Image
 from test_datasets import write_idx
 from tiny import notebook
 
-from facog_lab import execution, points, sources
+from facog_lab import disk, execution, points, sources
 from facog_lab.config import ConfigError
 from facog_lab.disk import StoreError
 from facog_lab.points import points as made
@@ -249,7 +249,7 @@ def read_only(book, outputs, monkeypatch):
 
     for owner, name in ((Path, "mkdir"), (points, "write")):
         monkeypatch.setattr(owner, name, refuse)
-    monkeypatch.setattr(points.FileLock, "acquire", refuse)
+    monkeypatch.setattr(disk.FileLock, "acquire", refuse)
     return todo
 
 

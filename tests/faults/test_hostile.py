@@ -18,6 +18,7 @@ import zipfile
 import zlib
 
 import numpy as np
+import pandas
 import psutil
 import pytest
 import safetensors.torch
@@ -25,7 +26,7 @@ import tiny
 import torch
 from conftest import ROOT
 
-from facog_lab import explorers, figures, manifests, panels, presets, steering, store
+from facog_lab import comparisons, explorers, figures, manifests, panels, presets, steering, store
 from facog_lab.datasets import DataConfig, load
 from facog_lab.dictionary import DictionaryConfig
 from facog_lab.files import DataError
@@ -418,11 +419,26 @@ def test_names_are_text_in_the_panel(outputs, monkeypatch):
         panel.close()
 
 
-def test_pages_and_tables_show_names_as_text():
-    import pandas
+@pytest.mark.parametrize("column", ["method", "level", "variant"])
+def test_tables_of_results_show_texts_as_text(column):
+    """Whoever sends a result file wrote them, and a styled table does not escape."""
+    rows = [
+        {"method": "facog", "level": "feature", "variant": "", "seed": seed, "acsa": 0.5}
+        | {column: f"{text}={text}" if column == "variant" else text}
+        for text in NAMES
+        for seed in (0, 1)
+    ]
+    table = comparisons.shown(comparisons.summary(rows, "acsa")).to_html()
+    assert "alert(1)" in table
+    assert harmless(table)
 
-    table = pandas.DataFrame({"class": NAMES, "n": np.arange(4)})
+
+def test_tables_of_classes_show_names_as_text():
+    """What notebooks make of them is pandas' own table, which escapes."""
+    table = pandas.DataFrame({"class": NAMES, "n": np.arange(4)}, index=list(NAMES))
     assert harmless(table._repr_html_())
+    sources = [source for path, source in python_sources() if path.suffix == ".ipynb"]
+    assert not [s for s in sources if re.search(r"\.style\b|\.to_html\(|escape=False", s)]
 
 
 # JupyterLab
