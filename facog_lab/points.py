@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import itertools
 import json
+import math
 import os
 import typing
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,7 @@ from facog_lab.disk import (
 from facog_lab.manifests import read_file
 
 FORMAT = 2
+MOST_POINTS = 1_000_000  # of a sweep
 Row = dict[str, Any]
 Grid = Mapping[str, Sequence[Any]]
 
@@ -165,6 +167,10 @@ def points(notebook: str | Path, grid: Grid, fixed: Mapping[str, Any] | None = N
                     )
     if problems:
         raise ConfigError("\n".join(problems))
+    if (number := math.prod(map(len, checked.values()))) > MOST_POINTS:
+        raise ConfigError(
+            f"grid: {number:,} points, and at most {MOST_POINTS:,} are run at a time."
+        )
     folder = (outputs_root() / "sweeps" / path.stem).resolve()
     # Kept, so that the notebook may be changed while its points run.
     source = folder / f"{digest(text)[:12]}.ipynb"

@@ -6,6 +6,7 @@ import gzip
 import math
 import os
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -16,13 +17,8 @@ import torch
 from torch import Tensor
 
 from facog_lab import draws
-from facog_lab.disk import named_folder, project_root
-from facog_lab.files import (
-    DataError,
-    Folder,
-    open_files,
-    read_list,
-)
+from facog_lab.disk import locked, named_folder, outputs_root, project_root
+from facog_lab.files import DataError, Folder, open_files, read_list
 from facog_lab.images import ImageFiles, Report, Source, class_source
 
 if TYPE_CHECKING:
@@ -49,19 +45,12 @@ IDX_FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
+MAX_IDX_BYTES = 2**26  # unpacked; 60,000 images of 28×28 take 47 MB
 DIGITS = tuple("0123456789")
 FASHION = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
 DIGITS_TEST = 50  # images of each class
 
 
@@ -130,9 +119,17 @@ def find_or_download(name: str, report: Report) -> Path:
     if found := find_data(name):
         return found
     root = project_root() / "data"
-    report(f"Downloading {name} into {root}, once")
     try:
-        _of_torchvision(name)(root, download=True)
+        with locked(outputs_root() / ".locks" / f"download-{name}.lock"):
+            if found := find_data(name):  # another process has got it meanwhile
+                return found
+            report(f"Downloading {name} into {root}, once")
+            root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=root, prefix=".") as folder:
+                _of_torchvision(name)(folder, download=True)
+                place = root / PLACES[name][0]  # of the whole, at once: others look for it
+                place.parent.mkdir(parents=True, exist_ok=True)
+                (Path(folder) / PLACES[name][0]).rename(place)
     except (OSError, RuntimeError) as error:
         wanted = f"what the archive of {name} unpacks to, or class folders, at one of these places"
         if name.endswith("mnist"):
@@ -160,9 +157,10 @@ def read_idx(path: Path) -> Tensor:
         DataError: if it is damaged, or not of the size that its header tells.
     """
     try:
-        raw = path.read_bytes()
-        if path.suffix == ".gz":
-            raw = gzip.decompress(raw)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            raw = file.read(MAX_IDX_BYTES + 1)
+        if len(raw) > MAX_IDX_BYTES:
+            raise OSError(f"more than {MAX_IDX_BYTES:,} bytes")
         start = 4 + 4 * raw[3]
         shape = struct.unpack(f">{raw[3]}I", raw[4:start])
     except (OSError, EOFError, zlib.error, IndexError, struct.error) as error:

@@ -24,8 +24,9 @@ import torch
 from facog_lab import pipeline, resumable, store
 from facog_lab.config import ConfigError, Device, unknown
 from facog_lab.controls import Controls, controls_at, controls_of
+from facog_lab.datasets import DataError
 from facog_lab.disk import new_folder
-from facog_lab.loop import Step
+from facog_lab.loop import Step, TrainingError
 from facog_lab.phase2 import Phase2
 from facog_lab.presets import Experiment
 from facog_lab.progress import Progress
@@ -288,7 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             loop = repeat(folder)
             scores = loop.evaluate()
             print(f"{folder}: {loop.step} steps, the same bytes; ACSA {scores.acsa:.4f}")
-    except (store.StoreError, ConfigError) as error:
+    except (store.StoreError, ConfigError, DataError, TrainingError) as error:
         print(error)
         return 1
     return 0

@@ -73,6 +73,13 @@ def test_all_that_is_wrong_is_said_at_once(book):
     assert len(str(error.value).splitlines()) == 3
 
 
+def test_a_grid_of_more_points_than_can_be_run_is_refused_at_once(book, outputs):
+    grid = {"n": list(range(10_000)), "plain": list(range(10_000)), "from_": list(range(10_000))}
+    with pytest.raises(ConfigError, match=r"grid: 1,000,000,000,000 points, and at most 1,000,000"):
+        made(book, grid)
+    assert not outputs.exists()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
