@@ -92,7 +92,10 @@ class Point:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write(path, content)
         except StoreError as error:
-            row["error"] = f"{row['error']} Not kept: {error}".strip()
+            if (
+                "Not kept: " not in row["error"]
+            ):  # the executed notebook may have been no better off
+                row["error"] = f"{row['error']} Not kept: {error}".strip()
         return self._whole(row)
 
     def unkept(self, **facts: Any) -> Row:

@@ -339,6 +339,10 @@ def test_a_link_in_a_zip_is_not_followed(tmp_path):
         ("n_s", "__import__('os').system('touch owned')"),
         ("dataset", "digits'); open('owned', 'w').close(); ('"),
         ("__builtins__", "1"),
+        ("n_s\n!touch owned\nx", "1"),
+        ("n_s\n%system touch owned\nx", "1"),
+        ("n_s: __import__('os').system('touch owned')", "1"),
+        ("n_s\nx = [open('owned', 'w') for _ in (1,)]\ny", "1"),
     ],
 )
 @pytest.mark.long
