@@ -54,15 +54,24 @@ def named_folder(variable: str) -> Path | None:
     quotes, in a file of settings or in a notebook.
 
     Raises:
-        StoreError: if ``~name`` is nobody's home.
+        StoreError: if ``~name`` is nobody's home, or no path can be so.
     """
-    named = os.environ.get(variable)
+    if not (named := os.environ.get(variable)):
+        return None
     try:
-        return Path(named).expanduser() if named else None
-    except RuntimeError:
+        path = Path(named).expanduser()
+        path.exists()  # which fails for a name that is too long
+    except (RuntimeError, OSError) as error:
+        reason = getattr(error, "strerror", None) or "there is no such home"
         raise StoreError(
-            f"{variable} = {named!r}: there is no such home. Write the whole path, from / on."
+            f"{variable} = {shortened(named)}: {reason}. Write the whole path, from / on."
         ) from None
+    return path
+
+
+def shortened(text: str) -> str:
+    """A text that somebody gave, for an error: the beginning of one without end."""
+    return repr(text if len(text) <= 200 else text[:200] + "…")
 
 
 def own_cache() -> Path | None:

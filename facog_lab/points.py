@@ -31,6 +31,7 @@ from facog_lab.disk import (
     locked,
     outputs_root,
     project_root,
+    shortened,
     write,
     written_or_said,
 )
@@ -139,13 +140,16 @@ def points(notebook: str | Path, grid: Grid, fixed: Mapping[str, Any] | None = N
             it does not have and every value that does not suit its type.
     """
     path = Path(os.path.expanduser(notebook))
-    path = (path if path.exists() else project_root() / "notebooks" / path).resolve()
     try:
+        path = (path if path.exists() else project_root() / "notebooks" / path).resolve()
         text = read_file(path).decode()
     except DamagedError as error:
         raise ConfigError(f"{path}: {error.what}. Give a notebook's path, or its name.") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path.name} is no notebook of Jupyter's format 4.") from None
+    except (OSError, ValueError) as error:  # of a name that is too long, for instance
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"notebook = {shortened(str(notebook))}: no path ({reason}).") from None
     code, statements = _read(path.name, text)
     defaults = dict(map(literals.assigned, statements))
     kinds = dict(zip(defaults, map(literals.kind_of, statements), strict=True))
@@ -215,8 +219,8 @@ def _data(values: Mapping[str, Any], cwd: Path, seen: dict[str, str]) -> str:
     for name, value in names.items():
         kind = "folder:" * (name == "dataset")
         if isinstance(value, str) and value.startswith(kind):
-            path = Path(os.path.expanduser(value.removeprefix(kind)))
-            names[name] = f"{kind}{cwd / path if (cwd / path).exists() else project_root() / path}"
+            path = os.path.expanduser(value.removeprefix(kind))
+            names[name] = f"{kind}{(cwd if os.path.exists(cwd / path) else project_root()) / path}"
     if (asked := digest(names)) not in seen:
         try:
             seen[asked] = fingerprint(DataConfig(**names), report=print)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 
@@ -43,7 +44,7 @@ def read(folder: Path, name: str) -> Source:
         raise DataError(f"dictionary = {name!r}: a name, not a path; there are: {_known(folder)}.")
     paths = {part: folder / f"{name}_{part}.safetensors" for part in PARTS}
     for path in paths.values():
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise DataError(f"{path} is missing; in {folder} there are: {_known(folder)}.")
     try:
         return _made(paths, name, read_facts(folder, name))

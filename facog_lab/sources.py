@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from facog_lab import draws
-from facog_lab.disk import locked, named_folder, outputs_root, project_root
+from facog_lab.disk import locked, named_folder, outputs_root, project_root, shortened
 from facog_lab.files import DataError, Folder, open_files, read_list
 from facog_lab.images import ImageFiles, Report, Source, class_source
 
@@ -79,8 +79,19 @@ def _folder_path(config: DataConfig) -> Path:
 
 
 def user_path(text: str) -> Path:
-    """A path as given: from the current folder, or else from the project's root."""
+    """A path as given: from the current folder, or else from the project's root.
+
+    Raises:
+        DataError: if no path can be so.
+    """
     path = Path(os.path.expanduser(text))  # where nobody has that home, there is no such folder
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{shortened(text)}: no path ({reason}). Give one that exists.") from None
     # Not resolved: a link's own name is the data set's.
     return Path(os.path.abspath(path if path.exists() else project_root() / path))
 
