@@ -138,6 +138,7 @@ def points(notebook: str | Path, grid: Grid, fixed: Mapping[str, Any] | None = N
     Raises:
         ConfigError: if there is no such notebook, or it has no parameters, naming every name that
             it does not have and every value that does not suit its type.
+        StoreError: if its source cannot be kept.
     """
     path = Path(os.path.expanduser(notebook))
     try:
