@@ -28,7 +28,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from plotly.offline import get_plotlyjs
 
 from facog_lab import execution, in_words, report
-from facog_lab.disk import outputs_root, project_root
+from facog_lab.disk import StoreError, outputs_root, project_root, write, written_or_said
 
 NOTEBOOKS = "0[0-6]_*.ipynb"
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -88,8 +88,10 @@ class Done:
 def main() -> int:
     """Runs the notebooks in order up to the first that fails; returns 1 if one did."""
     folder, started = outputs_root() / "demo", time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
+    script = get_plotlyjs().encode()
+    with written_or_said(folder, len(script)):
+        folder.mkdir(parents=True, exist_ok=True)
+        write(folder / "plotly.min.js", script)
     done: list[Done] = []
     notebooks = sorted((project_root() / "notebooks").glob(NOTEBOOKS))
     if not notebooks:
@@ -104,7 +106,7 @@ def main() -> int:
         if done[-1].error:
             break
     index = outputs_root() / "index.html"
-    index.write_text(index_page(done), encoding="utf-8")
+    write(index, index_page(done).encode())
     print(f"{time.monotonic() - started:.0f} s in all. Open {index}")
     return int(any(notebook.error for notebook in done))
 
@@ -112,6 +114,7 @@ def main() -> int:
 def execute(notebook: Path, folder: Path) -> Done:
     """Runs a notebook on its defaults; the executed copy, or what there is of it, is kept."""
     copy, started = folder / notebook.name, time.monotonic()
+    copy.unlink(missing_ok=True)  # which may be a link to something else
     try:
         error = execution.execute(notebook, copy, folder, progress_bar=sys.stderr.isatty())
         error = error.partition("\n")[0]
@@ -139,7 +142,7 @@ def write_page(done: Done) -> Path:
     exporter = Page(raw_template=TEMPLATE)
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": done.title}})
     path = done.path.with_suffix(".html")
-    path.write_text(page, encoding="utf-8")
+    write(path, page.encode())
     return path
 
 
@@ -207,5 +210,7 @@ def index_page(done: list[Done]) -> str:
 if __name__ == "__main__":
     try:
         sys.exit(main())
+    except StoreError as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("Stopped. What was trained is kept; the next run goes on from there.")

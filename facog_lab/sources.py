@@ -7,6 +7,7 @@ import gzip
 import math
 import os
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from facog_lab import draws
 from facog_lab.contents import Report
-from facog_lab.disk import named_folder, project_root
+from facog_lab.disk import locked, named_folder, outputs_root, project_root, shortened
 from facog_lab.files import Folder, open_files
 from facog_lab.images import ImageFiles, Source, class_source
 from facog_lab.listing import DataError
@@ -48,19 +49,12 @@ IDX_FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
+MAX_IDX_BYTES = 2**26  # unpacked; 60,000 images of 28×28 take 47 MB
 DIGITS = tuple("0123456789")
 FASHION = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
 DIGITS_TEST = 50  # images of each class
 
 
@@ -89,8 +83,19 @@ def _folder_path(config: DataConfig) -> Path:
 
 
 def user_path(text: str) -> Path:
-    """A path as given: from the current folder, or else from the project's root."""
+    """A path as given: from the current folder, or else from the project's root.
+
+    Raises:
+        DataError: if no path can be so.
+    """
     path = Path(os.path.expanduser(text))  # where nobody has that home, there is no such folder
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{shortened(text)}: no path ({reason}). Give one that exists.") from None
     # Not resolved: a link's own name is the data set's.
     return Path(os.path.abspath(path if path.exists() else project_root() / path))
 
@@ -129,9 +134,17 @@ def find_or_download(name: str, report: Report) -> Path:
     if found := find_data(name):
         return found
     root = project_root() / "data"
-    report(f"Downloading {name} into {root}, once")
     try:
-        _of_torchvision(name)(root, download=True)
+        with locked(outputs_root() / ".locks" / f"download-{name}.lock"):
+            if found := find_data(name):  # another process has got it meanwhile
+                return found
+            report(f"Downloading {name} into {root}, once")
+            root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=root, prefix=".") as folder:
+                _of_torchvision(name)(folder, download=True)
+                place = root / PLACES[name][0]  # of the whole, at once: others look for it
+                place.parent.mkdir(parents=True, exist_ok=True)
+                (Path(folder) / PLACES[name][0]).rename(place)
     except (OSError, RuntimeError) as error:
         wanted = f"what the archive of {name} unpacks to, or class folders, at one of these places"
         if name.endswith("mnist"):
@@ -159,9 +172,10 @@ def read_idx(path: Path) -> Tensor:
         DataError: if it is damaged, or not of the size that its header tells.
     """
     try:
-        raw = path.read_bytes()
-        if path.suffix == ".gz":
-            raw = gzip.decompress(raw)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            raw = file.read(MAX_IDX_BYTES + 1)
+        if len(raw) > MAX_IDX_BYTES:
+            raise OSError(f"more than {MAX_IDX_BYTES:,} bytes")
         start = 4 + 4 * raw[3]
         shape = struct.unpack(f">{raw[3]}I", raw[4:start])
     except (OSError, EOFError, zlib.error, IndexError, struct.error) as error:

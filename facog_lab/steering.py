@@ -22,8 +22,9 @@ from typing import Any
 from facog_lab import pipeline, resumable, store, verify
 from facog_lab.config import ConfigError, Device, unknown
 from facog_lab.controls import Controls, controls_at, controls_of
+from facog_lab.datasets import DataError
 from facog_lab.disk import new_folder
-from facog_lab.loop import Step
+from facog_lab.loop import Step, TrainingError
 from facog_lab.phase2 import Phase2
 from facog_lab.presets import Experiment
 from facog_lab.progress import Progress
@@ -238,8 +239,8 @@ def repeat(folder: Path | str, device: Device = "auto") -> Phase2:
             metrics included; bytes are the same on the same machine, versions and number of
             threads.
     """
-    folder = Path(os.path.expanduser(folder)).resolve()
-    if not (folder / "manifest.json").is_file():
+    folder = Path(os.path.abspath(os.path.expanduser(folder)))
+    if not os.path.isfile(folder / "manifest.json"):
         raise store.StoreError(f"{folder} holds no manifest.json: name a folder below steered/.")
     record = store.read_manifest(folder / "manifest.json")["record"]
     if "experiment" not in record:
@@ -288,7 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             loop = repeat(folder)
             scores = loop.evaluate()
             print(f"{folder}: {loop.step} steps, the same bytes; ACSA {scores.acsa:.4f}")
-    except (store.StoreError, ConfigError) as error:
+    except (store.StoreError, ConfigError, DataError, TrainingError) as error:
         print(error)
         return 1
     return 0

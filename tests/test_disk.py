@@ -11,6 +11,7 @@ from facog_lab import (
     images,
     points,
     prefetch,
+    published,
     results,
     sources,
     steering,
@@ -81,3 +82,36 @@ def test_a_number_of_workers_that_is_none(value, tmp_path, monkeypatch):
     of = images.ImageFiles(files.Folder(tmp_path), [], 8, 3)
     with pytest.raises(ConfigError, match=f"FACOG_WORKERS = '{value}': give a whole number"):
         prefetch.workers_for(of, torch.device("cpu"))
+
+
+NO_PATHS = {"too long a name": "a" * 300, "too long a path": "a/" * 3000, "a null": "a\0b"}
+
+
+@pytest.mark.parametrize("kind", NO_PATHS)
+def test_what_no_path_can_be_is_said_shortly(kind, outputs, monkeypatch):
+    text = NO_PATHS[kind]
+    lists = {"dataset": "imagenet_lt", "image_root": str(outputs), "profile": "as_found"}
+    outputs.mkdir()
+    asked = {
+        "a data set": lambda: as_found(text),
+        "a root": lambda: datasets.load(datasets.DataConfig(**lists | {"image_root": text})),
+        "a list": lambda: datasets.load(datasets.DataConfig(**lists, train_list=text)),
+        "a notebook": lambda: points.points(text, {}),
+        "a run": lambda: steering.repeat(text),
+        "a dictionary": lambda: published.read(outputs, text.replace("/", "")),
+    }
+    for ask in asked.values():
+        with pytest.raises((datasets.DataError, ConfigError, store.StoreError)) as error:
+            ask()
+        assert str(error.value)
+    if "\0" in text:
+        return
+    for name, ask in {
+        "FACOG_OUTPUTS": disk.outputs_root,
+        "FACOG_RESULTS": results.read,
+        "FACOG_DATA": lambda: sources.find_data("mnist"),
+    }.items():
+        monkeypatch.setenv(name, text)
+        with pytest.raises(store.StoreError, match=rf"{name} = 'a.{{199}}…': File name too long"):
+            ask()
+        monkeypatch.delenv(name)
