@@ -99,6 +99,38 @@ def test_an_epoch_sees_every_image_once_in_batches_of_nearly_one_size():
     assert {len(b) for b in loop.batches} == {23}
 
 
+def test_every_epoch_has_an_order_of_its_own_which_the_seed_decides():
+    def orders(seed):
+        loop, found = Phase1(config(seed=seed), tiny.long_tailed(), "cpu"), []
+        for step in loop:
+            if not step.ends_epoch:  # after the last step of an epoch the next one's are there
+                found.append((step.epoch, torch.cat(loop.batches).tolist()))
+        return found
+
+    first = orders(0)
+    assert first == orders(0)
+    assert len({tuple(order) for _, order in first}) == 3  # epochs, of three steps each
+    assert not {tuple(order) for _, order in first} & {tuple(order) for _, order in orders(1)}
+
+
+def test_history_has_the_means_over_images_whatever_the_sizes_of_the_batches():
+    loop = Phase1(config(epochs=2, batch_size=40), tiny.long_tailed(), "cpu")  # 35 and 34
+    taken, take = [], loop._take
+    loop._take = lambda: taken.append(take()) or taken[-1]
+    list(loop)
+    for epoch in range(2):
+        steps = taken[2 * epoch : 2 * epoch + 2]
+        assert [len(labels) for _, labels, _ in steps] == [35, 34]
+        mean = sum(measured * len(labels) for measured, labels, _ in steps) / 69
+        right = torch.cat([logits.argmax(1) == labels for _, labels, logits in steps]).double()
+        labels = torch.cat([labels for _, labels, _ in steps])
+        recall = [right[labels == c].mean().item() for c in range(3)]
+        row = {name: column[epoch] for name, column in loop.history["epochs"].items()}
+        assert [row[n] for n in ("loss", "ce", "sc")] == pytest.approx(mean.tolist(), rel=1e-5)
+        assert row["train_top1"] == pytest.approx(right.mean().item())
+        assert row["train_acsa"] == pytest.approx(sum(recall) / 3)
+
+
 def test_it_learns_and_history_says_so():
     loop = Phase1(config(epochs=12), tiny.long_tailed(), "cpu")
     steps = list(loop)
