@@ -151,6 +151,7 @@ FAULTS = [
           "                epoch=0,\n                index=index,"),
     Fault("phase1.py", 'draws.seeded(config.seed, "phase1", "weights")',
           'draws.seeded(0, "phase1", "weights")'),
+    Fault("phase1.py", 'self.config.seed, "objective", self.step', 'self.config.seed, "objective"'),
     # what phase 1 minimises
     Fault("objectives.py", "alpha = 1 - (epoch / config.epochs) ** 2",
           "alpha = 1 - (epoch / config.epochs)"),
@@ -202,6 +203,10 @@ FAULTS = [
     Fault("dictionary.py", "last = size - n_s + slot", "last = size - n_s"),
     Fault("dictionary.py", "chosen.gather(1, shuffle)", "chosen"),
     Fault("dictionary.py", "phase1.model.eval()", "phase1.model.train()"),
+    Fault("dictionary.py", 'seed=draws.derive(seed, "dictionary")', "seed=0"),
+    Fault("dictionary.py", "view=number", "view=0"),
+    Fault("dictionary.py", 'recipes = [("clean", 0, 0)]',
+          'recipes = [(phase1.config.augmentation, 0, 0)]'),
     Fault("dictionary.py", "(self.images != self.images[row])", "(self.images == self.images)"),
     # oversamplers
     Fault("oversamplers.py", "momentum=0.9, weight_decay=1e-4", "momentum=0.5, weight_decay=1e-4"),
@@ -246,6 +251,13 @@ FAULTS = [
     Fault("controls.py", '"d_and_g": ("d", "g")', '"d_and_g": ("d",)'),
     Fault("makers.py", 'copy.deepcopy(projector).to(device)', 'projector.to(device)'),
     Fault("makers.py", "candidates=config.asc_candidates", 'candidates="both"'),
+    Fault("makers.py",
+          'draws.seeded(config.seed, "phase2", "weights"):\n        if name == "facog_',
+          'draws.seeded(0, "phase2", "weights"):\n        if name == "facog_'),
+    Fault("makers.py", 'draws.seeded(config.seed, "phase2", "weights"):\n        if name == "cgan"',
+          'draws.seeded(0, "phase2", "weights"):\n        if name == "cgan"'),
+    Fault("makers.py", 'draws.generator(device, config.seed, "references")',
+          'draws.generator(device, "references")'),
     # the rivals
     Fault("adversarial.py", "LR, BATCH = 2e-4, 32", "LR, BATCH = 2e-3, 32"),
     Fault("adversarial.py", "LR, BATCH = 2e-4, 32", "LR, BATCH = 2e-4, 64"),
@@ -260,6 +272,10 @@ FAULTS = [
     Fault("rebalancing.py", "classifier[-1], lengths(classifier) ** -tau",
           "classifier[-1], lengths(classifier) ** tau"),
     Fault("rebalancing.py", "HELD_OUT = 0.2", "HELD_OUT = 0.5"),
+    Fault("rebalancing.py", 'draws.seeded(config.seed, "head", "weights")',
+          'draws.seeded(0, "head", "weights")'),
+    Fault("rebalancing.py", 'draws.generator(device, config.seed, "head", step)',
+          'draws.generator(device, config.seed, "head", 0)'),
     Fault("rebalancing.py", '"fits": "scales", "epochs": 5', '"fits": "scales", "epochs": 10'),
     # presets, runs, replay
     Fault("presets.py", '"warmup_epochs": 3', '"warmup_epochs": 5'),
