@@ -94,6 +94,30 @@ def test_more_views_are_more_rows_of_the_same_images():
     assert torch.equal(made.features, again.features)
 
 
+def test_augmented_rows_are_the_regular_views_that_the_dictionarys_seed_draws():
+    """The clean view first, then one row a view; not the views that phase 1 was trained on."""
+    data = tiny.long_tailed()
+    loop = Phase1(
+        Phase1Config(architecture="small", feature_dim=0, augmentation="crop", seed=7), data, "cpu"
+    )
+    made = extract(loop, DictionaryConfig(views=2, seed=7))
+    asked = {"epoch": 0, "index": torch.arange(69), "mean": data.mean, "std": data.std}
+    own = draws.derive(7, "dictionary")
+    views = [make_views(data.images, "clean", seed=0, **asked)]
+    views += [make_views(data.images, "crop", seed=own, view=view, **asked) for view in (0, 1)]
+    loop.model.eval()
+    with torch.no_grad():
+        expected = [loop.model.backbone(images) for images in views]
+    for image in range(69):
+        rows = made.features[made.images == image]
+        by_hand = torch.stack([features[image] for features in expected])
+        assert torch.allclose(rows, by_hand, atol=1e-5)
+    other = extract(loop, DictionaryConfig(views=2, seed=8))
+    assert not torch.equal(other.features, made.features)
+    trained_on = loop.views(torch.arange(69), 0)
+    assert not torch.equal(trained_on[0], views[1])
+
+
 def parts(**changes):
     base = {
         "features": torch.zeros(3, 2),
