@@ -242,7 +242,9 @@ def test_columns_that_are_no_numbers_are_refused(change, message):
 
 def test_whole_numbers_that_a_frame_cannot_keep_are_refused():
     x, y = frame()
-    with pytest.raises(ValueError, match=r"whole numbers above 2\^53 beside"):
+    with pytest.raises(
+        ValueError, match=r"whole numbers above 2\^53, and its columns meet as real"
+    ):
         sampler("random_oversampling").fit_resample(x.assign(visits=x.visits + 2**60), y)
     alone = x[["visits"]] + 2**60
     out, _ = sampler("random_oversampling").fit_resample(alone, y)
