@@ -14,7 +14,8 @@ from typing import Any
 import anywidget
 
 # Each event is a message of its own, but a hover waits until the last one was answered, or for a
-# second, since an answer may be lost on a slow page; and only the latest does. Rings around the hovered point, on every map that has it, are drawn here.
+# second, since an answer may be lost on a slow page; and only the latest does. Rings around the
+# hovered point, on every map that has it, are drawn here.
 SCRIPT = """
 function listen(graph, model) {
   const rings = [];

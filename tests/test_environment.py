@@ -45,6 +45,7 @@ CORE = {
         "controls",
         "steering",
         "verify",
+        "method",
     ),
     *("rebalanced_losses", "contrastive_rivals", "objectives", "rebalancing", "rivals"),
     *("smote", "adversarial", "borrowing", "makers"),
