@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 import facog_lab
 from facog_lab.config import LabError
 
@@ -53,15 +55,24 @@ def named_folder(variable: str) -> Path | None:
     quotes, in a file of settings or in a notebook.
 
     Raises:
-        StoreError: if ``~name`` is nobody's home.
+        StoreError: if ``~name`` is nobody's home, or no path can be so.
     """
-    named = os.environ.get(variable)
+    if not (named := os.environ.get(variable)):
+        return None
     try:
-        return Path(named).expanduser() if named else None
-    except RuntimeError:
+        path = Path(named).expanduser()
+        path.exists()  # which fails for a name that is too long
+    except (RuntimeError, OSError) as error:
+        reason = getattr(error, "strerror", None) or "there is no such home"
         raise StoreError(
-            f"{variable} = {named!r}: there is no such home. Write the whole path, from / on."
+            f"{variable} = {shortened(named)}: {reason}. Write the whole path, from / on."
         ) from None
+    return path
+
+
+def shortened(text: str) -> str:
+    """A text that somebody gave, for an error: the beginning of one without end."""
+    return repr(text if len(text) <= 200 else text[:200] + "…")
 
 
 def own_cache() -> Path | None:
@@ -117,6 +128,33 @@ def check_place(folder: Path) -> None:
             f"{there} is {kind}, and a folder belongs there: {folder} is to be written. Move it "
             "away, or name another folder in FACOG_OUTPUTS."
         )
+
+
+@contextlib.contextmanager
+def locked(path: Path, timeout: float | None = None) -> Iterator[None]:
+    """Held by one process at a time; the system takes it from a process that dies.
+
+    Args:
+        path: of the lock's file.
+        timeout: seconds to wait for who has it; None: as long as it takes.
+
+    Raises:
+        filelock.Timeout: if they were over.
+        StoreError: if nothing can be written there.
+    """
+    lock, late = FileLock(path), None
+    with written_or_said(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=-1 if timeout is None else timeout)
+        except Timeout as error:  # an OSError, too, and nothing is full
+            late = error
+    if late is not None:
+        raise late
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def new_folder(parent: Path, name: str) -> Path:

@@ -106,8 +106,8 @@ METRICS = [
     Line("101 is many", (0.85, 0.6, 0.3), lambda: at_the_borders(medium=(101, 20))),
     Line("19 is few", (0.9, 0.8, 0.45), lambda: at_the_borders(medium=(100, 19))),
     Line("20 is medium", (0.9, 1.7 / 3, None), lambda: at_the_borders(few=20)),
-    Line("tail 20% of 100, 10, 5, 3, 1 classes", [20, 2, 1, 1, 1],
-         lambda: [tail_share(c) for c in (100, 10, 5, 3, 1)]),
+    Line("tail 20% of 100, 10, 8, 7, 5, 3, 1 classes, rounded", [20, 2, 2, 1, 1, 1, 1],
+         lambda: [tail_share(c) for c in (100, 10, 8, 7, 5, 3, 1)]),
     Line("entropy of uniform w over 5", math.log(5),
          lambda: metrics.weight_entropy(torch.full((3, 5), 0.2)).item()),
 ]  # fmt: skip
@@ -683,16 +683,14 @@ def focal_gamma(objective="focal"):
 
 
 def ldam_facts():
-    """Margins of classes of 160,000, 10,000 and 16 images, and the scale of its last layer."""
+    """Margins of classes of 160,000, 10,000 and 16 images, and the length of a logit."""
     loss = ClassificationLoss("ldam", Phase1Config(), torch.tensor([160_000, 10_000, 16]))
-    cosines = models.CosineLinear(4, 3, 1.0)
-    loop = paper_loop(objective="ldam")
-    assert type(cosines) is type(loop.model.classifier[-1])
-    # The first class's margin, from the loss of even logits: log(1 + 2 exp(s Δ)).
+    # A class's margin, from the loss of even logits: log(1 + 2 exp(s Δ)).
     values = [loss(torch.zeros(1, 3), torch.tensor([c]), 0, 160).item() for c in range(3)]
-    return [round(math.log((math.exp(v) - 1) / 2) / 30, 3) for v in values], loop.model.classifier[
-        -1
-    ].scale
+    margins = [round(math.log((math.exp(v) - 1) / 2) / 30, 3) for v in values]
+    last = paper_loop(objective="ldam").model.classifier[-1]
+    with torch.no_grad():  # along a class's own weights the cosine is 1
+        return margins, round(last(7 * last.weight[:1])[0, 0].item(), 3)
 
 
 def of_imagenet(name):

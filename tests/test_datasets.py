@@ -6,7 +6,10 @@ import json
 import struct
 import subprocess
 import sys
+import time
+import tracemalloc
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.error import URLError
 
@@ -637,3 +640,62 @@ def test_what_is_wrong_with_imagenet_lt(imagenet, places):
     test.unlink()
     with pytest.raises(DataError, match=r"ImageNet_LT_test.txt is in none of .*set test_list"):
         imagenet_lt(imagenet)
+
+
+def test_a_file_that_unpacks_to_more_than_any_is_not_read_whole(places):
+    """Gzip makes a gigabyte of a megabyte."""
+    write_idx(places[1] / "mnist")
+    path = places[1] / "mnist" / "train-images-idx3-ubyte.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(bytes([0, 0, 8, 3]))
+        for _ in range(300):
+            file.write(bytes(2**20))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"damaged \(more than 67,108,864 bytes\)"):
+        load(DataConfig(dataset="mnist", profile="as_found"))
+    assert tracemalloc.get_traced_memory()[1] < 200 * 2**20
+    tracemalloc.stop()
+
+
+class Downloads:
+    """torchvision's class in the place of a network: slow, and never twice at once."""
+
+    def __init__(self):
+        self.begun, self.inside = 0, 0
+
+    def __call__(self, root, download):
+        assert download
+        self.begun += 1
+        self.inside += 1
+        assert self.inside == 1
+        folder = Path(root) / "MNIST" / "raw"
+        write_idx(folder)
+        (folder / "t10k-labels-idx1-ubyte.gz").unlink()
+        time.sleep(0.3)  # in which it is not whole
+        write_idx(Path(root) / "again")
+        (Path(root) / "again" / "t10k-labels-idx1-ubyte.gz").rename(
+            folder / "t10k-labels-idx1-ubyte.gz"
+        )
+        self.inside -= 1
+
+
+def test_two_that_ask_at_once_download_once_and_see_the_whole(places, outputs, monkeypatch):
+    downloads = Downloads()
+    monkeypatch.setattr(builtin, "_of_torchvision", lambda name: downloads)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: builtin.find_or_download("mnist", print), range(3)))
+    assert downloads.begun == 1
+    assert set(found) == {places[0] / "MNIST" / "raw"}
+    assert load(DataConfig(dataset="mnist", profile="as_found")).num_classes == 10
+    assert [path.name for path in places[0].iterdir()] == ["MNIST"]
+
+
+def test_nothing_is_left_of_a_download_that_failed(places, outputs, monkeypatch):
+    def breaks(root, download):
+        (Path(root) / "MNIST").mkdir()
+        raise OSError("the network is gone")
+
+    monkeypatch.setattr(builtin, "_of_torchvision", lambda name: breaks)
+    with pytest.raises(DataError, match="the network is gone"):
+        builtin.find_or_download("mnist", print)
+    assert list(places[0].iterdir()) == []

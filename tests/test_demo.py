@@ -9,6 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from facog_lab.cli import demo
+from facog_lab.paths import StoreError
 from facog_lab.plots import in_words
 
 TEXT = r"""
@@ -161,3 +162,28 @@ def test_a_failing_notebook_is_kept_and_named(tmp_path, monkeypatch, capsys):
     assert "Does it run?" in index
     assert "It may" not in index
     assert "cell In [2] failed" in index
+
+
+def test_pages_are_not_written_through_links(tmp_path, monkeypatch, capsys):
+    """A folder of runs may come from somebody else."""
+    (tmp_path / "notebooks").mkdir()
+    made = new_notebook(cells=[new_markdown_cell("# A\n\n**Question.** B?"), new_code_cell("1")])
+    nbformat.write(made, tmp_path / "notebooks" / "00_good.ipynb")
+    monkeypatch.setenv("FACOG_OUTPUTS", str(tmp_path / "outputs"))
+    monkeypatch.setattr(demo, "project_root", lambda: tmp_path)
+    precious = tmp_path / "precious"
+    folder = tmp_path / "outputs" / "demo"
+    folder.mkdir(parents=True)
+    for name in ("00_good.ipynb", "00_good.html", "plotly.min.js", "../index.html"):
+        (folder / name).symlink_to(precious)
+    precious.write_text("precious")
+    assert demo.main() == 0
+    assert precious.read_text() == "precious"
+    assert not any(path.is_symlink() for path in (tmp_path / "outputs").rglob("*"))
+
+
+def test_a_file_in_the_place_of_the_outputs_is_said(tmp_path, monkeypatch):
+    (tmp_path / "outputs").write_text("a file")
+    monkeypatch.setenv("FACOG_OUTPUTS", str(tmp_path / "outputs"))
+    with pytest.raises(StoreError, match="outputs is a file, and a folder belongs there"):
+        demo.main()

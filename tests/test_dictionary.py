@@ -4,7 +4,7 @@ import torch
 
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.phase1 import Phase1
-from facog_lab.rng import rng_for
+from facog_lab.rng import derive_seed, rng_for
 from facog_lab.runs.extract import extract
 from facog_lab.settings import DictionaryConfig, Phase1Config
 from facog_lab.views import make_views
@@ -94,6 +94,30 @@ def test_more_views_are_more_rows_of_the_same_images():
     assert not torch.equal(of_one_image[0], of_one_image[1])
     again = extract(loop, DictionaryConfig(views=2))
     assert torch.equal(made.features, again.features)
+
+
+def test_augmented_rows_are_the_regular_views_that_the_dictionarys_seed_draws():
+    """The clean view first, then one row a view; not the views that phase 1 was trained on."""
+    data = tiny.long_tailed()
+    loop = Phase1(
+        Phase1Config(architecture="small", feature_dim=0, augmentation="crop", seed=7), data, "cpu"
+    )
+    made = extract(loop, DictionaryConfig(views=2, seed=7))
+    asked = {"epoch": 0, "index": torch.arange(69), "mean": data.mean, "std": data.std}
+    own = derive_seed(7, "dictionary")
+    views = [make_views(data.images, "clean", seed=0, **asked)]
+    views += [make_views(data.images, "crop", seed=own, view=view, **asked) for view in (0, 1)]
+    loop.model.eval()
+    with torch.no_grad():
+        expected = [loop.model.backbone(images) for images in views]
+    for image in range(69):
+        rows = made.features[made.images == image]
+        by_hand = torch.stack([features[image] for features in expected])
+        assert torch.allclose(rows, by_hand, atol=1e-5)
+    other = extract(loop, DictionaryConfig(views=2, seed=8))
+    assert not torch.equal(other.features, made.features)
+    trained_on = loop.views(torch.arange(69), 0)
+    assert not torch.equal(trained_on[0], views[1])
 
 
 def parts(**changes):

@@ -6,9 +6,9 @@ from test_datasets import as_found, write_folder
 
 from facog_lab import paths
 from facog_lab.config import ConfigError, DataError
-from facog_lab.data import decode, files, places, prefetch
-from facog_lab.runs import replay, store
-from facog_lab.settings import DictionaryConfig
+from facog_lab.data import builtin, decode, files, load, places, prefetch
+from facog_lab.runs import feature_files, replay, store
+from facog_lab.settings import DataConfig, DictionaryConfig
 from facog_lab.study import results, sweep_points
 
 
@@ -73,3 +73,36 @@ def test_a_number_of_workers_that_is_none(value, tmp_path, monkeypatch):
     of = decode.ImageFiles(files.Folder(tmp_path), [], 8, 3)
     with pytest.raises(ConfigError, match=f"FACOG_WORKERS = '{value}': give a whole number"):
         prefetch.workers_for(of, torch.device("cpu"))
+
+
+NO_PATHS = {"too long a name": "a" * 300, "too long a path": "a/" * 3000, "a null": "a\0b"}
+
+
+@pytest.mark.parametrize("kind", NO_PATHS)
+def test_what_no_path_can_be_is_said_shortly(kind, outputs, monkeypatch):
+    text = NO_PATHS[kind]
+    lists = {"dataset": "imagenet_lt", "image_root": str(outputs), "profile": "as_found"}
+    outputs.mkdir()
+    asked = {
+        "a data set": lambda: as_found(text),
+        "a root": lambda: load.load(DataConfig(**lists | {"image_root": text})),
+        "a list": lambda: load.load(DataConfig(**lists, train_list=text)),
+        "a notebook": lambda: sweep_points.points(text, {}),
+        "a run": lambda: replay.repeat(text),
+        "a dictionary": lambda: feature_files.read(outputs, text.replace("/", "")),
+    }
+    for ask in asked.values():
+        with pytest.raises((DataError, ConfigError, store.StoreError)) as error:
+            ask()
+        assert str(error.value)
+    if "\0" in text:
+        return
+    for name, ask in {
+        "FACOG_OUTPUTS": paths.outputs_root,
+        "FACOG_RESULTS": results.read,
+        "FACOG_DATA": lambda: builtin.find_data("mnist"),
+    }.items():
+        monkeypatch.setenv(name, text)
+        with pytest.raises(store.StoreError, match=rf"{name} = 'a.{{199}}…': File name too long"):
+            ask()
+        monkeypatch.delenv(name)

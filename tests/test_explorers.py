@@ -95,7 +95,7 @@ def test_the_present_data_set_is_recognised():
 @pytest.mark.parametrize(
     ("profile", "ratio", "words"),
     [
-        ("exponential", 9000, "asks for 0: take an imbalance_ratio below 6,000"),
+        ("exponential", 9000, "asks for 0: take an imbalance_ratio of at most 6,000"),
         ("gamo", 10, "made for ten classes, and there are 3: use 'exponential' or 'as_found'"),
     ],
 )

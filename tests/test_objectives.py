@@ -9,6 +9,7 @@ from facog_lab import losses, models, registry
 from facog_lab.phase1 import Phase1
 from facog_lab.phase2 import score
 from facog_lab.plots.loss_terms import phase1_terms
+from facog_lab.rivals import contrastive
 from facog_lab.rivals.contrastive import (
     balanced_contrastive,
     k_positive_contrastive,
@@ -126,6 +127,19 @@ def test_kcl_and_tsc_are_their_equations():
         assert terms.terms[1].item() == pytest.approx(expected.item(), rel=0.1)
         again = trained.loss(trained.views(INDEX, 0), labels, 0).terms[1]
         assert terms.terms[1].item() == pytest.approx(again.item(), rel=1e-5)  # same step
+
+
+def test_kcl_draws_other_positives_at_every_step_and_for_every_seed(monkeypatch):
+    drawn = []
+
+    def noted(z, labels, temperature, rng, **options):
+        drawn.append(torch.rand(3, generator=rng).tolist())
+        return k_positive_contrastive(z, labels, temperature, rng, **options)
+
+    monkeypatch.setattr(contrastive, "k_positive_contrastive", noted)
+    for seed in (0, 1):
+        list(loop("kcl", epochs=2, seed=seed))
+    assert len({tuple(numbers) for numbers in drawn}) == len(drawn) > 4
 
 
 def test_tsc_gives_each_class_the_target_near_it():

@@ -47,6 +47,28 @@ def rng(*keys, device="cpu"):
     return rng_for(device, 0, *keys)
 
 
+LEARNED = ["facog", "facog_attention", "cgan", "gamo_without_d", "gamo", "safa"]
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_the_seed_decides_the_initial_weights(name):
+    one, same, other = (made({"oversampler": name, "seed": s})[0].state() for s in (3, 3, 4))
+    drawn = [key for key, tensor in one.items() if "weight" in key and tensor.dim() > 1]
+    assert len(drawn) > 1
+    for key in drawn:
+        if not (name == "facog_attention" and key.endswith("gate.2.weight")):  # which begins at 0
+            assert torch.equal(one[key], same[key])
+            assert not torch.equal(one[key], other[key]), key
+
+
+def test_the_seed_decides_the_fixed_references():
+    one, same, other = (
+        made({"references": "fixed", "seed": s})[0].references.sets for s in (3, 3, 4)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
 @pytest.mark.parametrize(("variant", "n_s"), EVERY, ids=str)
 class TestEveryOversampler:
     @pytest.mark.parametrize("device", DEVICES)

@@ -13,6 +13,7 @@ from facog_lab.runs import checkpoint
 from facog_lab.runs.divergence import Guarded
 from facog_lab.runs.views_ahead import ViewsAhead
 from facog_lab.settings import Phase1Config
+from facog_lab.views import make_views
 
 
 def config(**changes):
@@ -100,6 +101,68 @@ def test_an_epoch_sees_every_image_once_in_batches_of_nearly_one_size():
     loop = Phase1(config(batch_size=32), tiny.long_tailed(), "cpu")
     assert sorted(torch.cat(list(loop.order)).tolist()) == list(range(69))
     assert {len(b) for b in loop.order} == {23}
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_views_are_drawn_for_each_seed_epoch_image_and_view(count):
+    data = tiny.long_tailed(side=16, channels=3)
+    loop = Phase1(config(views=count, seed=5), data, "cpu")
+    index = torch.tensor([3, 40, 68])
+    made = {epoch: loop.views(index, epoch) for epoch in (0, 1)}
+    for epoch, views in made.items():
+        for number, recipe in enumerate(loop.objective.recipes):
+            expected = make_views(
+                data.images[index], recipe, seed=5, epoch=epoch, index=index, view=number,
+                mean=data.mean, std=data.std,
+            )  # fmt: skip
+            assert torch.equal(views[number], expected)
+    other = Phase1(config(views=count, seed=6), data, "cpu").views(index, 0)
+    for number in range(count):
+        assert not torch.equal(made[0][number], made[1][number])
+        assert not torch.equal(made[0][number], other[number])
+    assert not torch.equal(made[0][-1], made[0][-2])
+
+
+def test_the_seed_decides_the_initial_weights():
+    data = tiny.long_tailed()
+    one, same, other = (Phase1(config(seed=seed), data, "cpu").state() for seed in (3, 3, 4))
+    drawn = [name for name, tensor in one.items() if "weight" in name and tensor.dim() > 1]
+    assert len(drawn) > 5
+    for name in drawn:
+        assert torch.equal(one[name], same[name])
+        assert not torch.equal(one[name], other[name]), name
+
+
+def test_every_epoch_has_an_order_of_its_own_which_the_seed_decides():
+    def orders(seed):
+        loop, found = Phase1(config(seed=seed), tiny.long_tailed(), "cpu"), []
+        for step in loop:
+            if not step.ends_epoch:  # after the last step of an epoch the next one's are there
+                found.append((step.epoch, torch.cat(loop.batches).tolist()))
+        return found
+
+    first = orders(0)
+    assert first == orders(0)
+    assert len({tuple(order) for _, order in first}) == 3  # epochs, of three steps each
+    assert not {tuple(order) for _, order in first} & {tuple(order) for _, order in orders(1)}
+
+
+def test_history_has_the_means_over_images_whatever_the_sizes_of_the_batches():
+    loop = Phase1(config(epochs=2, batch_size=40), tiny.long_tailed(), "cpu")  # 35 and 34
+    taken, take = [], loop._take
+    loop._take = lambda: taken.append(take()) or taken[-1]
+    list(loop)
+    for epoch in range(2):
+        steps = taken[2 * epoch : 2 * epoch + 2]
+        assert [len(labels) for _, labels, _ in steps] == [35, 34]
+        mean = sum(measured * len(labels) for measured, labels, _ in steps) / 69
+        right = torch.cat([logits.argmax(1) == labels for _, labels, logits in steps]).double()
+        labels = torch.cat([labels for _, labels, _ in steps])
+        recall = [right[labels == c].mean().item() for c in range(3)]
+        row = {name: column[epoch] for name, column in loop.history["epochs"].items()}
+        assert [row[n] for n in ("loss", "ce", "sc")] == pytest.approx(mean.tolist(), rel=1e-5)
+        assert row["train_top1"] == pytest.approx(right.mean().item())
+        assert row["train_acsa"] == pytest.approx(sum(recall) / 3)
 
 
 def test_it_learns_and_history_says_so():

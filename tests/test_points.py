@@ -13,6 +13,7 @@ from PIL import Image
 from test_datasets import write_idx
 from tiny import notebook
 
+from facog_lab import paths
 from facog_lab.config import ConfigError
 from facog_lab.data import builtin, places
 from facog_lab.paths import StoreError
@@ -72,6 +73,13 @@ def test_all_that_is_wrong_is_said_at_once(book):
     with pytest.raises(ConfigError) as error:
         made(book, {"n": ["a", "b"], "other": [1]})
     assert len(str(error.value).splitlines()) == 3
+
+
+def test_a_grid_of_more_points_than_can_be_run_is_refused_at_once(book, outputs):
+    grid = {"n": list(range(10_000)), "plain": list(range(10_000)), "from_": list(range(10_000))}
+    with pytest.raises(ConfigError, match=r"grid: 1,000,000,000,000 points, and at most 1,000,000"):
+        made(book, grid)
+    assert not outputs.exists()
 
 
 @pytest.mark.parametrize(
@@ -250,7 +258,7 @@ def read_only(book, outputs, monkeypatch):
 
     for owner, name in ((Path, "mkdir"), (sweep_points, "write")):
         monkeypatch.setattr(owner, name, refuse)
-    monkeypatch.setattr(sweep_points.FileLock, "acquire", refuse)
+    monkeypatch.setattr(paths.FileLock, "acquire", refuse)
     return todo
 
 

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from facog_lab import phase2
 from facog_lab.data.files import DataError
@@ -55,6 +55,62 @@ def test_a_missing_dictionary_is_named_with_those_there_are(given, tmp_path):
     feature_files.write(given, tmp_path, "there", FACTS)
     with pytest.raises(DataError, match=r"gone_train.safetensors is missing.*there"):
         feature_files.read(tmp_path, "gone")
+
+
+FORGED = {
+    "no features": ("train", lambda t: t.pop("features")),
+    "labels out of range": ("train", lambda t: t["labels"].fill_(10**9)),
+    "image numbers out of range": ("train", lambda t: t["images"].fill_(10**9)),
+    "too few labels": ("train", lambda t: t.update(labels=t["labels"][1:].clone())),
+    "test features of another width": (
+        "test",
+        lambda t: t.update(features=t["features"][:, 1:].clone()),
+    ),
+    "no heads": ("heads", lambda t: t.clear()),
+    "a head of another shape": (
+        "heads",
+        lambda t: t.update({"classifier.0.weight": torch.ones(1)}),
+    ),
+    "a projector without a bias": ("heads", lambda t: t.pop("projector.2.bias")),
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_a_forged_dictionary_is_named(kind, given, tmp_path):
+    feature_files.write(given, tmp_path, "one", FACTS)
+    part, change = FORGED[kind]
+    path = tmp_path / f"one_{part}.safetensors"
+    tensors, facts = load_file(path), feature_files.read_facts(tmp_path, "one")
+    change(tensors)
+    save_file(tensors, path, facts)
+    with pytest.raises(DataError, match=r"one_\*: no dictionary with its heads \("):
+        feature_files.read(tmp_path, "one")
+
+
+@pytest.mark.parametrize("content", [b"", b"12345678", b"\xff" * 200])
+@pytest.mark.parametrize("part", feature_files.PARTS)
+def test_a_file_that_is_no_dictionary_is_named(part, content, given, tmp_path):
+    feature_files.write(given, tmp_path, "one", FACTS)
+    (tmp_path / f"one_{part}.safetensors").write_bytes(content)
+    with pytest.raises(DataError, match=r"one_\*: no dictionary with its heads \("):
+        feature_files.read(tmp_path, "one")
+
+
+@pytest.mark.parametrize("facts", [None, {"split_hash": "0"}, {"class_names": "["}])
+def test_a_dictionary_without_its_facts_is_none(facts, given, tmp_path):
+    feature_files.write(given, tmp_path, "one", FACTS)
+    path = tmp_path / "one_test.safetensors"
+    save_file(load_file(path), path, facts)
+    with pytest.raises(DataError, match=r"one_\*: no dictionary with its heads \("):
+        feature_files.read(tmp_path, "one")
+
+
+@pytest.mark.parametrize("name", ["../one", "/etc/one", "a/../one"])
+def test_a_dictionary_is_named_and_not_looked_for_elsewhere(name, given, tmp_path):
+    feature_files.write(given, tmp_path, "one", FACTS)
+    (tmp_path / "inner").mkdir()
+    with pytest.raises(DataError, match="a name, not a path"):
+        feature_files.read(tmp_path / "inner", name)
 
 
 def test_the_committed_dictionary_scores_what_its_readme_says():

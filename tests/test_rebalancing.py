@@ -235,6 +235,19 @@ def test_same_seed_same_bytes_and_the_global_generator_is_left_alone(name, imbal
         assert not all(torch.equal(one[k], other[k]) for k in one)
 
 
+def test_the_seed_decides_new_layers_and_each_step_has_a_batch_of_its_own(imbalanced, monkeypatch):
+    dictionary, model = imbalanced
+    one, same, other = (
+        heads.start(config("crt", seed=seed), model, dictionary)[-1].weight for seed in (3, 3, 4)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    rows = []
+    monkeypatch.setattr(heads, "batch", lambda *given: rows.append(batch(*given)) or rows[-1])
+    train_head(config("ce", epochs=2), dictionary, model, "cpu")
+    assert len({tuple(chosen.tolist()) for chosen in rows}) == len(rows) > 3
+
+
 @pytest.mark.parametrize("name", ["focal", "ldam_drw", "balanced_softmax", "lade", "cb_focal"])
 def test_a_thousand_steps_without_nan(name):
     """With classes of one and two images, at a learning rate far above the default."""

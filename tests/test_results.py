@@ -1,12 +1,14 @@
 """The committed results are whole, and what the README says of them is what they say."""
 
 import json
+import os
 import re
 from pathlib import Path
 
 import pytest
 
 from benchmarks import readme, rows
+from facog_lab.paths import StoreError
 from facog_lab.study import grid, results
 
 RESULTS = results.folder()
@@ -120,3 +122,63 @@ def test_every_link_of_the_pages_leads_somewhere():
     for page in [*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("benchmarks/**/*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links {target}"
+
+
+GOOD = {
+    **dict.fromkeys(("dataset", "preset", "method", "level", "variant", "protocol", "key"), "a"),
+    **dict.fromkeys(("acsa", "gm", "top1", "many", "medium", "few", "tail20", "entropy"), 0.5),
+    **{"imbalance_ratio": 100.0, "dictionary": None, "seed": 0, "per_class": [0.5], "seconds": 1.0},
+}
+FORGED = {
+    "no JSON": "{",
+    "a list": "[]",
+    "no rows": '{"meta": {"runs": []}}',
+    "meta that is none": '{"meta": 1, "rows": []}',
+    "runs that are no list": json.dumps({"meta": {"runs": {}}, "rows": []}),
+    "a row that is none": json.dumps({"meta": {}, "rows": [1]}),
+    "a method that is no text": json.dumps({"meta": {}, "rows": [GOOD | {"method": ["a"]}]}),
+    "a score that is no number": json.dumps({"meta": {}, "rows": [GOOD | {"acsa": "0.9"}]}),
+    "NaN": json.dumps({"meta": {}, "rows": [GOOD | {"acsa": float("nan")}]}),
+    "half a row": json.dumps({"meta": {}, "rows": [{"acsa": 0.5}]}),
+    "deep nesting": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_what_is_no_result_file_is_named(kind, tmp_path, outputs, monkeypatch):
+    monkeypatch.setenv("FACOG_RESULTS", str(tmp_path))
+    path = tmp_path / "forged.json"
+    path.write_text(FORGED[kind])
+    for ask in (results.read, lambda: results.ResultFile(path, {}).add([GOOD], {"command": "x"})):
+        with pytest.raises(StoreError, match=rf"{path} is no result file \("):
+            ask()
+    assert path.read_text() == FORGED[kind]
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir, lambda p: os.symlink("/dev/zero", p)])
+def test_a_result_file_that_is_no_file(put, tmp_path, monkeypatch):
+    monkeypatch.setenv("FACOG_RESULTS", str(tmp_path))
+    put(tmp_path / "thing.json")
+    with pytest.raises(StoreError, match=r"thing\.json is no file, and no result file"):
+        results.read()
+
+
+def test_other_measurements_are_not_added_to(tmp_path, outputs):
+    path = tmp_path / "speed.json"
+    path.write_text('{"meta": {}, "rows": [{"name": "a"}]}')
+    with pytest.raises(StoreError, match="holds other rows than accuracies"):
+        results.ResultFile(path, {}).add([GOOD], {})
+
+
+def test_a_result_file_that_cannot_be_written(tmp_path, outputs):
+    (tmp_path / "results").write_text("a file")
+    with pytest.raises(StoreError, match="results is a file, and a folder belongs there"):
+        results.ResultFile(tmp_path / "results" / "a.json", {}).add([GOOD], {"command": "x"})
+
+
+def test_good_rows_are_added(tmp_path, outputs, monkeypatch):
+    monkeypatch.setenv("FACOG_RESULTS", str(tmp_path))
+    file = results.ResultFile(tmp_path / "a.json", {})
+    file.add([GOOD], {"command": "x"})
+    file.add([GOOD | {"seed": 1}], {"command": "x"})
+    assert [row["seed"] for row in results.read()] == [0, 1]

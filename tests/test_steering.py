@@ -64,21 +64,26 @@ class TestReplay:
         assert replay_command.main([str(run.folder)]) == 1
 
     @pytest.mark.parametrize(
-        ("name", "said"),
-        [("acsa", r"acsa \(0\.999 was recorded, now 0\.\d+\)"), ("few", r"few \(0\.999"),
-         ("per_class", r"recall of class 3 \(0\.999"), ("made_up", r"0\.999.*, now nothing\)")],
-    )  # fmt: skip
-    def test_a_metric_that_the_run_does_not_have_is_said(self, name, said, capsys):
+        ("change", "said"),
+        [
+            ({"acsa": 0.999}, r"acsa \(0\.999 was recorded, now 0\.\d+\)"),
+            ({"few": 0.999}, r"few \(0\.999"),
+            ({"made_up": 0.999}, r"made_up \(0\.999 was recorded, now nothing\)"),
+            ({"per_class": [0.999] * 11}, r"recall of class 0 \(0\.999.* and 6 more"),
+            ({"per_class": 5}, r"per_class \(5 was recorded, now nothing\)"),
+            ({"gm": "high", "top1": None}, r"gm \(high .*top1 \(None"),
+            (["acsa"], r"\['acsa'\] was recorded"),
+        ],
+        ids=str,
+    )
+    def test_a_metric_that_the_run_does_not_have_is_said(self, change, said, capsys):
         """A manifest can be written by anyone: its hashes fit, its figures are another run's."""
         run = steer(Steered(settings(seed=4)))
         path = run.folder / "manifest.json"
         honest = path.read_bytes()
         manifest = store.read_manifest(path)
-        metrics = manifest["record"]["metrics"]
-        if name == "per_class":
-            metrics[name][3] = 0.999
-        else:
-            metrics[name] = 0.999
+        record = manifest["record"]
+        record["metrics"] = record["metrics"] | change if isinstance(change, dict) else change
         path.write_bytes(as_json(manifest | {"digest": digest(manifest)}))
         with pytest.raises(store.StoreError, match=said) as caught:
             replay.repeat(run.folder)

@@ -251,6 +251,8 @@ def test_without_dask_the_error_says_so_and_what_was_run_is_read(folder, tmp_pat
     [
         ({"scheduler": "tcp://127.0.0.1:9"}, "nobody answers there.*Start one with `dask sched"),
         ({"scheduler": "nonsense"}, "scheduler = 'nonsense': nobody answers there"),
+        ({"scheduler": "tls://127.0.0.1:9"}, "nobody answers there .TLS expects a `ssl_context`"),
+        ({"scheduler": ""}, "scheduler = '': nobody answers there"),
         ({"cluster": "dask_cuda.LocalCUDACluster"}, "Cluster': there is no such class"),
         ({"cluster": "distributed.Cluster"}, "there is no such class"),
         (

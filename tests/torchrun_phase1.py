@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 
+from facog_lab.cli import train
 from facog_lab.phase1 import Phase1
 from facog_lab.runs import distributed, training
 

@@ -28,7 +28,7 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from plotly.offline import get_plotlyjs
 
-from facog_lab.paths import outputs_root, project_root
+from facog_lab.paths import outputs_root, project_root, write, written_or_said
 from facog_lab.plots import in_words
 from facog_lab.study import report, run_notebook
 
@@ -92,8 +92,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("facog-lab demo", description=main.__doc__)
     parser.parse_args(arguments)
     folder, started = outputs_root() / "demo", time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
+    script = get_plotlyjs().encode()
+    with written_or_said(folder, len(script)):
+        folder.mkdir(parents=True, exist_ok=True)
+        write(folder / "plotly.min.js", script)
     done: list[Done] = []
     notebooks = sorted((project_root() / "notebooks").glob(NOTEBOOKS))
     if not notebooks:
@@ -108,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
         if done[-1].error:
             break
     index = outputs_root() / "index.html"
-    index.write_text(index_page(done), encoding="utf-8")
+    write(index, index_page(done).encode())
     print(f"{time.monotonic() - started:.0f} s in all. Open {index}")
     return int(any(notebook.error for notebook in done))
 
@@ -116,6 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
 def execute(notebook: Path, folder: Path) -> Done:
     """Runs a notebook on its defaults; the executed copy, or what there is of it, is kept."""
     copy, started = folder / notebook.name, time.monotonic()
+    copy.unlink(missing_ok=True)  # which may be a link to something else
     try:
         error = run_notebook.execute(notebook, copy, folder, progress_bar=sys.stderr.isatty())
         error = error.partition("\n")[0]
@@ -143,7 +146,7 @@ def write_page(done: Done) -> Path:
     exporter = Page(raw_template=TEMPLATE)
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": done.title}})
     path = done.path.with_suffix(".html")
-    path.write_text(page, encoding="utf-8")
+    write(path, page.encode())
     return path
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import math
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from facog_lab.data.files import Folder, open_files
 from facog_lab.data.lists import read_pair
 from facog_lab.data.places import data_folders, folder_path, user_path
 from facog_lab.dataset import Report
-from facog_lab.paths import project_root
+from facog_lab.paths import locked, outputs_root, project_root
 from facog_lab.registry import register_dataset
 from facog_lab.rng import rng_for
 from facog_lab.settings import DataConfig
@@ -53,19 +54,12 @@ IDX_FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
+MAX_IDX_BYTES = 2**26  # unpacked; 60,000 images of 28×28 take 47 MB
 DIGITS = tuple("0123456789")
 FASHION = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
 DIGITS_TEST = 50  # images of each class
 
 
@@ -97,9 +91,17 @@ def find_or_download(name: str, report: Report) -> Path:
     if found := find_data(name):
         return found
     root = project_root() / "data"
-    report(f"Downloading {name} into {root}, once")
     try:
-        _of_torchvision(name)(root, download=True)
+        with locked(outputs_root() / ".locks" / f"download-{name}.lock"):
+            if found := find_data(name):  # another process has got it meanwhile
+                return found
+            report(f"Downloading {name} into {root}, once")
+            root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=root, prefix=".") as folder:
+                _of_torchvision(name)(folder, download=True)
+                place = root / PLACES[name][0]  # of the whole, at once: others look for it
+                place.parent.mkdir(parents=True, exist_ok=True)
+                (Path(folder) / PLACES[name][0]).rename(place)
     except (OSError, RuntimeError) as error:
         wanted = f"what the archive of {name} unpacks to, or class folders, at one of these places"
         if name.endswith("mnist"):
@@ -127,9 +129,10 @@ def read_idx(path: Path) -> Tensor:
         DataError: if it is damaged, or not of the size that its header tells.
     """
     try:
-        raw = path.read_bytes()
-        if path.suffix == ".gz":
-            raw = gzip.decompress(raw)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            raw = file.read(MAX_IDX_BYTES + 1)
+        if len(raw) > MAX_IDX_BYTES:
+            raise OSError(f"more than {MAX_IDX_BYTES:,} bytes")
         start = 4 + 4 * raw[3]
         shape = struct.unpack(f">{raw[3]}I", raw[4:start])
     except (OSError, EOFError, zlib.error, IndexError, struct.error) as error:

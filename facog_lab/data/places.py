@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from facog_lab.paths import named_folder, project_root
+from facog_lab.config import DataError
+from facog_lab.paths import named_folder, project_root, shortened
 from facog_lab.settings import DataConfig
 
 PACKAGED = Path("/usr/share/datasets")  # where Debian's packages put data sets
@@ -25,8 +26,19 @@ def folder_path(config: DataConfig) -> Path:
 
 
 def user_path(text: str) -> Path:
-    """A path as given: from the current folder, or else from the project's root."""
+    """A path as given: from the current folder, or else from the project's root.
+
+    Raises:
+        DataError: if no path can be so.
+    """
     path = Path(os.path.expanduser(text))  # where nobody has that home, there is no such folder
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{shortened(text)}: no path ({reason}). Give one that exists.") from None
     # Not resolved: a link's own name is the data set's.
     return Path(os.path.abspath(path if path.exists() else project_root() / path))
 

@@ -14,6 +14,8 @@ from scipy import sparse
 
 from facog_lab.generator import Mix
 
+BELOW_2_64 = 2.0**64 - 2.0**11  # the largest float64 that a whole number of 64 bits can be
+
 
 class Columns:
     """N rows of D columns, as features and back.
@@ -107,5 +109,5 @@ class Columns:
         if kind.kind not in "iu":
             return values.astype(kind)
         # Not every whole number of 64 bits is a float64, so the bounds are seen to once more.
-        counted = np.minimum(values, np.nextafter(2.0**64, 0)).astype(np.uint64).clip(least, most)
+        counted = np.minimum(values, BELOW_2_64).astype(np.uint64).clip(least, most)
         return (counted + self.first).astype(kind)

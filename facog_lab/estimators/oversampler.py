@@ -126,9 +126,9 @@ class FeatureOversampler(BaseOverSampler):
             whole = checked[:, self._whole]
             if checked.dtype.kind == "f" and self._whole.any() and abs(whole).max() > 2**53:
                 raise ValueError(
-                    "X has whole numbers above 2^53 beside columns of real numbers, and a real "
-                    "number of 64 bits does not hold them: count them from their smallest, or in "
-                    "larger units."
+                    "X has whole numbers above 2^53, and its columns meet as real numbers of 64 "
+                    "bits, which do not hold them: count them from their smallest, or in larger "
+                    "units."
                 )
         return checked, y, binarize_y
 
@@ -157,22 +157,17 @@ class FeatureOversampler(BaseOverSampler):
         # Neighbours hang on distances: columns keep their sizes, as in imbalanced-learn.
         by_distance = registry.oversamplers[self.oversampler].facts.get("by_distance", False)
         columns = Columns(rows, labels, self._whole, by_distance)
-        with self._own_words(columns), torch.no_grad():
+        made = []
+        with self._own_words(columns):
             loop = self._loop(columns.features, labels, seed)
             row_of = loop.dictionary.images.cpu().numpy()
             rng = rng_for(loop.device, seed, "sampler")
             # In parts, since an oversampler holds (B, n, D) numbers or (B, R).
-            parts = torch.as_tensor(wanted, device=loop.device).split(500)
-            return np.concatenate(
-                [
-                    columns.back(
-                        loop.oversampler.generate(part, loop.controls, rng),
-                        row_of,
-                        part.cpu().numpy(),
-                    )
-                    for part in parts
-                ]
-            )
+            for part in torch.as_tensor(wanted, device=loop.device).split(500):
+                with torch.no_grad():
+                    mixed = loop.oversampler.generate(part, loop.controls, rng)
+                made.append(columns.back(mixed, row_of, part.cpu().numpy()))
+        return np.concatenate(made)
 
     def _loop(self, values: NDArray[np.float32], labels: NDArray[np.int64], seed: int) -> Phase2:
         """Phase 2 on the samples, with what stands in for phase 1, after its steps."""
@@ -197,9 +192,8 @@ class FeatureOversampler(BaseOverSampler):
         loop = Phase2(Phase2Config(**settings), dictionary, model, self.device)
         loop.total_steps = self.steps
         if loop.oversampler.parts:  # nothing to train where nothing is kept
-            with torch.enable_grad():
-                for _ in loop:
-                    pass
+            for _ in loop:
+                pass
         return loop
 
     @contextlib.contextmanager

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -37,16 +38,28 @@ def read(folder: Path, name: str) -> Source:
         its key is a hash of the files, and its one test protocol is "full".
 
     Raises:
-        DataError: naming a file that is missing.
+        DataError: naming a file that is missing, or the dictionary if it is none.
     """
+    if PurePath(name).name != name:
+        raise DataError(f"dictionary = {name!r}: a name, not a path; there are: {_known(folder)}.")
     paths = {part: folder / f"{name}_{part}.safetensors" for part in PARTS}
     for path in paths.values():
-        if not path.exists():
-            raise DataError(
-                f"{path} is missing; in {folder} there are: {', '.join(names(folder))}."
-            )
+        if not os.path.isfile(path):
+            raise DataError(f"{path} is missing; in {folder} there are: {_known(folder)}.")
+    try:
+        return _made(paths, name, read_facts(folder, name))
+    except (SafetensorError, OSError, LookupError, ValueError, TypeError, RuntimeError) as error:
+        raise DataError(
+            f"{folder / name}_*: no dictionary with its heads ({error}). Get the files again."
+        ) from error
+
+
+def _made(paths: Mapping[str, Path], name: str, facts: Mapping[str, str]) -> Source:
     train, test, heads = (load_file(paths[part]) for part in PARTS)
-    facts = read_facts(folder, name)
+    if not 0 <= int(train["images"].min()) <= int(train["images"].max()) < len(train["labels"]):
+        raise ValueError("its image numbers are no rows of a training set")
+    if train["features"].shape[1:] != test["features"].shape[1:]:
+        raise ValueError("its test features have another width")
     features = FeatureDictionary.build(
         train["features"].float(),
         train["labels"],
@@ -114,6 +127,10 @@ def write(given: Source, folder: Path, name: str, facts: Mapping[str, str]) -> l
         whole = {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}
         save_file(whole, paths[-1], said)
     return paths
+
+
+def _known(folder: Path) -> str:
+    return ", ".join(names(folder)) or "none"
 
 
 def names(folder: Path) -> list[str]:

@@ -239,8 +239,8 @@ def repeat(folder: Path | str, device: Device = "auto") -> Phase2:
             metrics included; bytes are the same on the same machine, versions and number of
             threads.
     """
-    folder = Path(os.path.expanduser(folder)).resolve()
-    if not (folder / "manifest.json").is_file():
+    folder = Path(os.path.abspath(os.path.expanduser(folder)))
+    if not os.path.isfile(folder / "manifest.json"):
         raise store.StoreError(f"{folder} holds no manifest.json: name a folder below steered/.")
     record = store.read_manifest(folder / "manifest.json")["record"]
     if "experiment" not in record:

@@ -220,12 +220,15 @@ class Run:
             StoreError: naming the file, if there is no whole state, or the run is another one.
         """
         damage: DamagedError | None = None
+        before = self._saved_at()
         for name in (MANIFEST, PREVIOUS):
             if not (self.folder / name).exists():
                 continue
             try:
                 saved = self._read(self.folder / name)
             except DamagedError as error:
+                if self._saved_at() != before:  # another process has saved and tidied up meanwhile
+                    return self.load()
                 damage = damage or error
                 continue
             if name == PREVIOUS:
@@ -236,6 +239,13 @@ class Run:
         if damage:
             raise damage
         return None
+
+    def _saved_at(self) -> tuple[int, int] | None:
+        try:
+            found = (self.folder / MANIFEST).stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     def load_or_warn(self) -> Saved | None:
         """`load`, for what is quickly made again: None, with a RunWarning, where it is damaged."""

@@ -58,8 +58,10 @@ def _columns(recorded: History, made: History) -> list[str]:
     return found
 
 
-def _metrics(recorded: Mapping[str, Any], measured: Metrics) -> list[str]:
+def _metrics(recorded: Any, measured: Metrics) -> list[str]:
     """The recorded metrics that the run does not have, with both values."""
+    if not isinstance(recorded, Mapping):
+        return [f"{recorded!r:.60} was recorded, which are none"]
     now = _flat(asdict(measured))
     return [
         f"{name} ({value} was recorded, now {now.get(name, 'nothing')})"
@@ -69,10 +71,12 @@ def _metrics(recorded: Mapping[str, Any], measured: Metrics) -> list[str]:
 
 
 def _flat(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Each recall by itself."""
-    recall = enumerate(metrics.get("per_class", ()))
+    """Each recall by itself, where they are a list."""
+    recall = metrics.get("per_class")
+    if not isinstance(recall, (list, tuple)):
+        return dict(metrics)
     others = {name: value for name, value in metrics.items() if name != "per_class"}
-    return others | {f"recall of class {c}": value for c, value in recall}
+    return others | {f"recall of class {c}": value for c, value in enumerate(recall)}
 
 
 def _listed(names: list[str]) -> str:

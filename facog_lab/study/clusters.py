@@ -155,7 +155,7 @@ def client(where: Where, tasks: int) -> Iterator[Client]:
             opened.enter_context(cluster)
         try:
             made = opened.enter_context(Client(cluster, timeout=TIMEOUT))
-        except (OSError, TimeoutError, ValueError) as error:
+        except Exception as error:  # TLS that is not set up is a TypeError
             raise ConfigError(
                 f"scheduler = {address!r}: nobody answers there ({error}). Start one with "
                 "`dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`."

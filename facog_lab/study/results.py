@@ -8,6 +8,7 @@ is its place in that list, since rows may be added on another day by another mac
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
@@ -15,10 +16,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from pydantic import BaseModel, ConfigDict
 
 from facog_lab import paths
 from facog_lab.config import digest
+from facog_lab.manifests import read_file
 from facog_lab.metrics import Metrics
 from facog_lab.runs import store
 
@@ -63,9 +65,8 @@ class ResultFile:
             rows: what was measured.
             run: the command, date and machine, see `run_facts`.
         """
-        locks = paths.outputs_root() / ".locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(locks / f"results-{digest(str(self.path.resolve()))[:12]}.lock"):
+        lock = f"results-{digest(str(self.path.resolve()))[:12]}.lock"
+        with paths.locked(paths.outputs_root() / ".locks" / lock):
             found = self._content()
             meta = {**found["meta"], **self.about}
             runs = meta["runs"]
@@ -77,14 +78,17 @@ class ResultFile:
             lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in kept.values())
             head = json.dumps(meta, indent=1, ensure_ascii=False)
             text = f'{{"meta": {head},\n"rows": [\n{lines}\n]}}\n'
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            paths.write(self.path, text.encode())
+            with paths.written_or_said(self.path.parent, len(text)):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                paths.write(self.path, text.encode())
 
     def _content(self) -> dict[str, Any]:
-        if not self.path.exists():
+        if not os.path.lexists(self.path):
             return {"meta": {"runs": []}, "rows": []}
-        content: dict[str, Any] = json.loads(self.path.read_text())
-        return content
+        found = _content(self.path)
+        if not all("acsa" in row for row in found["rows"]):
+            raise paths.StoreError(f"{self.path} holds other rows than accuracies. Take it away.")
+        return found
 
 
 def rounded(scores: Metrics) -> Row:
@@ -120,6 +124,55 @@ def read(names: Iterable[str] | None = None) -> list[Row]:
     paths = [folder() / f"{name}.json" for name in names] if names else folder().glob("*.json")
     rows: list[Row] = []
     for path in sorted(paths):
-        found = json.loads(path.read_text())
-        rows += [row | {"file": path.stem} for row in found["rows"] if "acsa" in row]
+        rows += [row | {"file": path.stem} for row in _content(path)["rows"] if "acsa" in row]
     return rows
+
+
+class _Accuracy(BaseModel):
+    """What a row of accuracies has to be; whoever sent the file."""
+
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+    dataset: str
+    imbalance_ratio: float | int | None
+    preset: str
+    dictionary: str | None
+    method: str
+    level: str
+    variant: str
+    seed: int
+    protocol: str
+    key: str | None
+    acsa: float | int
+    gm: float | int
+    top1: float | int
+    many: float | int | None
+    medium: float | int | None
+    few: float | int | None
+    tail20: float | int | None
+    per_class: list[float | int]
+    entropy: float | int | None
+    seconds: float | int | None
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """A result file, of accuracies or of anything else that is measured.
+
+    Raises:
+        StoreError: naming it, if it is none.
+    """
+    try:
+        found: dict[str, Any] = json.loads(read_file(path))
+        if not isinstance(found.setdefault("meta", {}).setdefault("runs", []), list):
+            raise TypeError("its runs are no list")
+        for row in found["rows"]:
+            if "acsa" in row:
+                _Accuracy.model_validate(row)
+    except paths.DamagedError as error:
+        raise paths.StoreError(f"{error.damage}, and no result file.") from None
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        reason = str(error).partition("\n For further")[0]
+        raise paths.StoreError(
+            f"{path} is no result file ({reason}). Mend it, or take it away."
+        ) from None
+    return found

@@ -101,10 +101,10 @@ class Job(NamedTuple):
 
 def jobs(wanted: Wanted, failures: Failures) -> Iterator[Job]:
     """What a command has to run, seed by seed, those on the same features after each other."""
-    wanted = dict.fromkeys(cell for table in wanted.table for cell in grid.TABLES[table])
+    listed = dict.fromkeys(cell for table in wanted.table for cell in grid.TABLES[table])
     chosen = [
         cell
-        for cell in wanted
+        for cell in listed
         if wanted.level is None or cell.level == wanted.level or cell == grid.PHASE1
         if not wanted.methods or cell.method in wanted.methods
     ]
@@ -144,11 +144,11 @@ def basis(
         about = {"dataset": facts["dataset"], "imbalance_ratio": float(facts["imbalance_ratio"])}
         about |= {"preset": preset, "seed": seed, "dictionary": wanted.dictionary}
         return f"on_{wanted.dictionary}", base, about
-    wanted: dict[str, Any] = {"dataset": dataset, "split_seed": seed}
+    of_data: dict[str, Any] = {"dataset": dataset, "split_seed": seed}
     if ratio is not None:
-        wanted["imbalance_ratio"] = ratio
+        of_data["imbalance_ratio"] = ratio
     preset = presets.resolved(wanted.preset, str(dataset))
-    base = presets.experiment(preset, data=wanted, seed=seed)
+    base = presets.experiment(preset, data=of_data, seed=seed)
     data = stages.data(base.data)
     asked = base.data.imbalance_ratio if base.data.profile == "exponential" else None
     about = {"dataset": data.name, "imbalance_ratio": asked or data.imbalance_ratio}

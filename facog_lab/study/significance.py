@@ -160,7 +160,7 @@ def shown(table: pd.DataFrame) -> Any:
     built = ~named["method"].isin(paper.NOT_BUILT)
     named["method"] = [label(name) for name in named["method"]]
     named["variant"] = [changes(variant) for variant in named["variant"]]
-    named["level"] = named["level"].where(built, "not built")
+    named["level"] = named["level"].map(as_text).where(built, "not built")  # a table is HTML
     named["mean ± sd"] = [
         f"{mean:.1f}" + (f" ± {sd:.1f}" if sd == sd else "") if n else ""
         for mean, sd, n in zip(named["mean"], named["sd"], named["seeds"], strict=True)

@@ -11,15 +11,15 @@ from __future__ import annotations
 import ast
 import itertools
 import json
+import math
 import os
 import typing
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from facog_lab import __version__
@@ -28,8 +28,10 @@ from facog_lab.data.load import fingerprint
 from facog_lab.paths import (
     DamagedError,
     StoreError,
+    locked,
     outputs_root,
     project_root,
+    shortened,
     write,
     written_or_said,
 )
@@ -38,6 +40,7 @@ from facog_lab.settings import FILE_SETTINGS, DataConfig
 from facog_lab.study import literals
 
 FORMAT = 2
+MOST_POINTS = 1_000_000  # of a sweep
 Row = dict[str, Any]
 Grid = Mapping[str, Sequence[Any]]
 
@@ -92,7 +95,10 @@ class Point:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write(path, content)
         except StoreError as error:
-            row["error"] = f"{row['error']} Not kept: {error}".strip()
+            if (
+                "Not kept: " not in row["error"]
+            ):  # the executed notebook may have been no better off
+                row["error"] = f"{row['error']} Not kept: {error}".strip()
         return self._whole(row)
 
     def unkept(self, **facts: Any) -> Row:
@@ -105,31 +111,10 @@ class Point:
         executed = str(self.executed) if self.executed.is_file() else ""
         return row | {"values": self.values, "executed": executed}
 
-    @contextmanager
-    def alone(self, timeout: float | None = None) -> Iterator[None]:
-        """Held by the one process that runs it; the system takes it from a process that dies.
-
-        Args:
-            timeout: seconds to wait for one that has it; None: as long as it takes.
-
-        Raises:
-            filelock.Timeout: if they were over.
-            StoreError: if nothing can be written there.
-        """
-        locks, late = self.folder.parents[2] / ".locks", None
-        with written_or_said(locks):
-            locks.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(locks / f"sweep-{self.folder.parent.name}-{self.key}.lock")
-            try:
-                lock.acquire(timeout=-1 if timeout is None else timeout)
-            except Timeout as error:  # an OSError, which nothing was full for
-                late = error
-        if late is not None:
-            raise late
-        try:
-            yield
-        finally:
-            lock.release()
+    def alone(self, timeout: float | None = None) -> AbstractContextManager[None]:
+        """Held by the one process that runs it, see `disk.locked`."""
+        name = f"sweep-{self.folder.parent.name}-{self.key}.lock"
+        return locked(self.folder.parents[2] / ".locks" / name, timeout)
 
 
 class _Row(BaseModel):
@@ -155,15 +140,19 @@ def points(notebook: str | Path, grid: Grid, fixed: Mapping[str, Any] | None = N
     Raises:
         ConfigError: if there is no such notebook, or it has no parameters, naming every name that
             it does not have and every value that does not suit its type.
+        StoreError: if its source cannot be kept.
     """
     path = Path(os.path.expanduser(notebook))
-    path = (path if path.exists() else project_root() / "notebooks" / path).resolve()
     try:
+        path = (path if path.exists() else project_root() / "notebooks" / path).resolve()
         text = read_file(path).decode()
     except DamagedError as error:
         raise ConfigError(f"{path}: {error.what}. Give a notebook's path, or its name.") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path.name} is no notebook of Jupyter's format 4.") from None
+    except (OSError, ValueError) as error:  # of a name that is too long, for instance
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"notebook = {shortened(str(notebook))}: no path ({reason}).") from None
     code, statements = _read(path.name, text)
     defaults = dict(map(literals.assigned, statements))
     kinds = dict(zip(defaults, map(literals.kind_of, statements), strict=True))
@@ -188,6 +177,10 @@ def points(notebook: str | Path, grid: Grid, fixed: Mapping[str, Any] | None = N
                     )
     if problems:
         raise ConfigError("\n".join(problems))
+    if (number := math.prod(map(len, checked.values()))) > MOST_POINTS:
+        raise ConfigError(
+            f"grid: {number:,} points, and at most {MOST_POINTS:,} are run at a time."
+        )
     folder = (outputs_root() / "sweeps" / path.stem).resolve()
     # Kept, so that the notebook may be changed while its points run.
     source = folder / f"{digest(text)[:12]}.ipynb"
@@ -229,8 +222,8 @@ def _data(values: Mapping[str, Any], cwd: Path, seen: dict[str, str]) -> str:
     for name, value in names.items():
         kind = "folder:" * (name == "dataset")
         if isinstance(value, str) and value.startswith(kind):
-            path = Path(os.path.expanduser(value.removeprefix(kind)))
-            names[name] = f"{kind}{cwd / path if (cwd / path).exists() else project_root() / path}"
+            path = os.path.expanduser(value.removeprefix(kind))
+            names[name] = f"{kind}{(cwd if os.path.exists(cwd / path) else project_root()) / path}"
     if (asked := digest(names)) not in seen:
         try:
             seen[asked] = fingerprint(DataConfig(**names), report=print)

@@ -13,8 +13,9 @@ from typing import Any
 
 import anywidget
 
-# Each event is a message of its own, but a hover waits until the last one was answered, and only
-# the latest does. Rings around the hovered point, on every map that has it, are drawn here.
+# Each event is a message of its own, but a hover waits until the last one was answered, or for a
+# second, since an answer may be lost on a slow page; and only the latest does. Rings around the
+# hovered point, on every map that has it, are drawn here.
 SCRIPT = """
 function listen(graph, model) {
   const rings = [];
@@ -34,14 +35,14 @@ function listen(graph, model) {
       rings.push(at);
     }
   };
-  let asked = false, next = null;
+  let asked = 0, next = null;
   const ask = row => {
-    if (asked) { next = row; return; }
-    asked = true;
+    if (Date.now() - asked < 1000) { next = row; return; }
+    asked = Date.now();
     model.send({ kind: "hover", points: [row] });
   };
   model.on("msg:custom", () => {
-    asked = false;
+    asked = 0;
     if (next === null) return;
     ask(next);
     next = null;

@@ -291,9 +291,10 @@ class Phase2Panel:
         left = [widgets.HBox([*self.buttons.values()]), *said, *controls, self.words]
         unseen = [self.page, Sliders()]
         column = widgets.VBox([*left, *unseen], layout={"width": "300px", "flex": "0 0 auto"})
-        wide = {"flex": "1 1 0", "min_width": "0"}
+        wide = {"flex": "1 1 400px", "min_width": "400px"}  # on a narrow page below the controls
         chart = widgets.VBox([Width(), self.chart, self.board], layout=wide)
-        return widgets.VBox([widgets.HBox([column, chart]), self.terms])
+        both = widgets.HBox([column, chart], layout={"flex_flow": "row wrap"})
+        return widgets.VBox([both, self.terms])
 
 
 def _marked(text: str) -> str:
