@@ -22,7 +22,7 @@ from facog_lab.config import ConfigError, Device, unknown
 from facog_lab.metrics import Step
 from facog_lab.paths import new_folder
 from facog_lab.phase2 import Phase2
-from facog_lab.runs import checkpoint, stages, store, training, verify
+from facog_lab.runs import checkpoint, store, training, verify
 from facog_lab.runs.divergence import Guarded
 from facog_lab.runs.progress import Progress
 from facog_lab.runs.stages import Lab
@@ -129,7 +129,7 @@ class Steered:
         done, steered = loop.step == loop.total_steps, bool(self.changes)
         if loop.step == self._saved[0] or not (done or steered):
             return
-        plain = stages.run_of(self.settings, "phase2")
+        plain = self.lab.run("phase2")
         long_tailed = self.lab.data
         record = {"split_hash": long_tailed.split_hash, "seconds": self.seconds}
         if steered:
@@ -248,7 +248,8 @@ def repeat(folder: Path | str, device: Device = "auto") -> Phase2:
             f"{folder / 'manifest.json'}: its experiment is none ({error}). It was not written by "
             "this version of the lab or an earlier one."
         ) from None
-    lab, upstream = Lab(settings, device), stages.run_of(settings, "phase2").upstream
+    lab = Lab(settings, device)
+    upstream = lab.run("phase2").upstream
     run = store.Run(lab.data.name, "steered", settings.phase2, upstream, folder.name)
     run.folder = folder
     saved, loop = run.load(), start(lab)

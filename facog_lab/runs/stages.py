@@ -23,6 +23,8 @@ from facog_lab.runs.training import Training
 from facog_lab.runs.views_ahead import ViewsAhead
 from facog_lab.settings import DataConfig, Experiment, Phase2Config
 
+Stage = Literal["phase1", "dictionary", "phase2"]
+
 
 def nulls() -> list[str]:
     """The null baselines."""
@@ -35,15 +37,9 @@ def data(config: DataConfig) -> dataset.LongTailed:
     return load(config, report=print)
 
 
-def run_of(settings: Experiment, stage: Literal["phase1", "dictionary", "phase2"]) -> Run:
-    """The folder of a stage's run, made or not: its key follows from all settings before it."""
-    long_tailed = data(settings.data)
-    run = Run(long_tailed.name, "phase1", settings.phase1, long_tailed.fingerprint)
-    if stage != "phase1":
-        run = Run(long_tailed.name, "dictionary", settings.dictionary, run.key)
-    if stage == "phase2":
-        run = Run(long_tailed.name, "phase2", settings.phase2, run.key)
-    return run
+def run_of(settings: Experiment, stage: Stage) -> Run:
+    """The folder of a stage's run of an experiment, see `Lab.run`."""
+    return Lab(settings).run(stage)
 
 
 class Source(NamedTuple):
@@ -107,16 +103,42 @@ class Lab:
         device: where to train what is missing.
         devices: on how many of this machine at once phase 1 and the dictionary are made: above 1,
             torchrun starts a process for each, and the training follows them.
+        long_tailed: images at hand, in the place of those that the settings name.
+
+    Raises:
+        ConfigError: for several devices and images at hand, which their processes do not have.
     """
 
-    def __init__(self, settings: Experiment, device: Device = "auto", devices: int = 1) -> None:
+    def __init__(
+        self,
+        settings: Experiment,
+        device: Device = "auto",
+        devices: int = 1,
+        long_tailed: dataset.LongTailed | None = None,
+    ) -> None:
+        if long_tailed is not None and devices > 1:
+            raise ConfigError(
+                f"devices = {devices}: arrays are in this process alone. Set devices to 1, or save "
+                "the images as class folders, dataset 'folder:PATH'."
+            )
         self.settings, self.device, self.devices = settings, device, devices
+        self._given = long_tailed
         self._trainings: dict[object, Training[Any]] = {}
 
     @property
     def data(self) -> dataset.LongTailed:
         """The long-tailed data set."""
-        return data(self.settings.data)
+        return self._given or data(self.settings.data)
+
+    def run(self, stage: Stage) -> Run:
+        """The folder of a stage's run, made or not: its key follows from all settings before it."""
+        settings, long_tailed = self.settings, self.data
+        run = Run(long_tailed.name, "phase1", settings.phase1, long_tailed.fingerprint)
+        if stage != "phase1":
+            run = Run(long_tailed.name, "dictionary", settings.dictionary, run.key)
+        if stage == "phase2":
+            run = Run(long_tailed.name, "phase2", settings.phase2, run.key)
+        return run
 
     @property
     def phase1(self) -> Training[phase1_loop.Phase1]:
@@ -131,7 +153,7 @@ class Lab:
     @functools.cached_property
     def dictionary(self) -> dictionary.FeatureDictionary:
         """The features of all training and test images."""
-        run, config = run_of(self.settings, "dictionary"), self.settings.dictionary
+        run, config = self.run("dictionary"), self.settings.dictionary
         if distributed.broadcast((saved := run.load_or_warn()) is None):
             trained = self.phase1.finish()
             if self.devices > 1:
@@ -151,7 +173,7 @@ class Lab:
             dataset=self.data.name,
             features=self.dictionary,
             model=self.model,
-            key=run_of(self.settings, "dictionary").key,
+            key=self.run("dictionary").key,
             split_hash=self.data.split_hash,
             test_protocols=self.data.test_protocols,
         )
@@ -233,7 +255,7 @@ class Lab:
         }
         if long_tailed.audit:
             record["audit"] = long_tailed.audit.as_dict()
-        run, label = run_of(settings, "phase1"), f"Phase 1, {long_tailed.name}"
+        run, label = self.run("phase1"), f"Phase 1, {long_tailed.name}"
         return Training(loop, run, label, record, self._elsewhere if self.devices > 1 else None)
 
     def _elsewhere(self, dictionary: bool = False) -> Iterator[None]:
