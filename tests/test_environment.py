@@ -54,7 +54,16 @@ CORE = {
 WORKBENCH = {
     *("alarms", "atlas", "dashboard", "demo", "embedding", "explorers", "figures", "knobs"),
     *("live_figure", "maps", "mouse", "moving", "page", "panels", "parameters", "pictures"),
-    *("portraits", "comparisons", "result_figures", "provenance", "sampler", "theme", "timelines"),
+    *(
+        "portraits",
+        "comparisons",
+        "result_figures",
+        "columns",
+        "provenance",
+        "sampler",
+        "theme",
+        "timelines",
+    ),
     *("triptych", "width", "worker", "figure_widget", "in_words", "sliders"),
     *("compiled", "kept_maps", "clusters"),
     *("execution", "in_use", "literals", "points", "report"),

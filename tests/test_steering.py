@@ -7,6 +7,7 @@ import torch
 from facog_lab import pipeline, presets, steering, store
 from facog_lab.config import ConfigError, digest
 from facog_lab.controls import Controls
+from facog_lab.manifests import as_json
 from facog_lab.steering import Change, Steered
 
 
@@ -82,7 +83,7 @@ class TestReplay:
         manifest = store.read_manifest(path)
         record = manifest["record"]
         record["metrics"] = record["metrics"] | change if isinstance(change, dict) else change
-        path.write_bytes(store._json(manifest | {"digest": digest(manifest)}))
+        path.write_bytes(as_json(manifest | {"digest": digest(manifest)}))
         with pytest.raises(store.StoreError, match=said) as caught:
             steering.repeat(run.folder)
         assert "the metrics" in str(caught.value)

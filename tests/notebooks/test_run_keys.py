@@ -125,7 +125,7 @@ def test_all_notebooks_ask_for_the_same_runs(dataset, preset, data, places, monk
         for command in commands:
             made = {
                 (job.task.cell.method, job.about["seed"]): job.task.key()
-                for job in paper_tables.jobs(paper_tables.parsed(command))
+                for job in paper_tables.jobs(paper_tables.parsed(command), paper_tables.Failures())
                 if job.task.cell.method in ("phase1", "facog") and not job.task.cell.variant
             }
             for seed in (0, 1):  # each of a study's seeds has a split of its own
