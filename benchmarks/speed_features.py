@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from benchmarks.rows import row
-from facog_lab import dataset, models, phase2
+from facog_lab import models, phase2
+from facog_lab.data.long_tail import long_tail_counts
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.rng import rng_for, seeded
 from facog_lab.runs import presets
@@ -32,7 +33,7 @@ def features(rows: int, width: int, classes: int, test: int = 1000) -> FeatureDi
     """Made-up features, an exponential tail of ratio 100 with about so many rows, by class."""
     rng = torch.Generator().manual_seed(0)
     head = rows * math.log(100) / classes / 0.99  # the mean of such a tail is head 0.99 / ln 100
-    counts = dataset.long_tail_counts("exponential", [round(head)] * classes, 100.0)
+    counts = long_tail_counts("exponential", [round(head)] * classes, 100.0)
     labels = torch.arange(classes).repeat_interleave(torch.tensor(counts))
     centres = 2 * torch.randn(classes, width, generator=rng)
     return FeatureDictionary.from_tensors(

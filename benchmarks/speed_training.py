@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from benchmarks.rows import row
 from benchmarks.usual import Views, recipes
 from facog_lab import dataset, phase1
+from facog_lab.data.long_tail import long_tail_counts
 from facog_lab.device import fast_bf16
 from facog_lab.runs import extract as extract_module
 from facog_lab.runs import presets, views_ahead
@@ -32,7 +33,7 @@ READY = 4  # batches that two workers may have made ahead
 def images(seed: int = 0) -> dataset.LongTailed:
     """Noise of CIFAR-100-LT's size and classes at ratio 100: 10,847 images, and 2,500 for test."""
     rng = torch.Generator().manual_seed(seed)
-    counts = dataset.long_tail_counts("exponential", [500] * 100, 100.0)
+    counts = long_tail_counts("exponential", [500] * 100, 100.0)
     labels = torch.arange(100).repeat_interleave(torch.tensor(counts))
     test_labels = torch.arange(100).repeat(25)
 

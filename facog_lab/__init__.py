@@ -6,29 +6,13 @@ The names below are what scripts need; each is imported when it is first used.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from facog_lab.config import LabError
-    from facog_lab.data.arrays import make_long_tailed
-    from facog_lab.dataset import LongTailed
-    from facog_lab.dictionary import FeatureDictionary
-    from facog_lab.estimators.oversampler import FeatureOversampler
-    from facog_lab.phase1 import Phase1
-    from facog_lab.phase2 import Phase2
-    from facog_lab.registry import register_dataset, register_head, register_oversampler
-    from facog_lab.rivals.objectives import register_loss
-    from facog_lab.runs import open as open_lab
-    from facog_lab.runs.methods import run as run_method
-    from facog_lab.runs.presets import experiment
-    from facog_lab.runs.stages import Lab
-    from facog_lab.settings import Experiment
+from typing import Any
 
 __version__ = "0.1.0"
 
 # Each name: the module that has it, and what it is called there.
 _FACE = {
-    "Experiment": ("settings", "Experiment"),
+    "Experiment": ("runs.experiment", "Experiment"),
     "FeatureDictionary": ("dictionary", "FeatureDictionary"),
     "FeatureOversampler": ("estimators.oversampler", "FeatureOversampler"),
     "Lab": ("runs.stages", "Lab"),
@@ -45,24 +29,7 @@ _FACE = {
     "register_oversampler": ("registry", "register_oversampler"),
     "run_method": ("runs.methods", "run"),
 }
-__all__ = [
-    "Experiment",
-    "FeatureDictionary",
-    "FeatureOversampler",
-    "Lab",
-    "LabError",
-    "LongTailed",
-    "Phase1",
-    "Phase2",
-    "experiment",
-    "make_long_tailed",
-    "open_lab",
-    "register_dataset",
-    "register_head",
-    "register_loss",
-    "register_oversampler",
-    "run_method",
-]
+__all__ = list(_FACE)
 
 
 def __getattr__(name: str) -> Any:

@@ -230,40 +230,12 @@ class References:
         return self.sets[labels, :n_s]
 
 
-def head_classes(class_counts: Tensor) -> Tensor:
-    """The classes with at least as many training images as the mean class, (H,) int64.
-
-    On CIFAR-100-LT at ratio 100 they are the 33 largest; the definition needs no fixed number of
-    images, so that small data sets have head classes, too.
-    """
-    return (class_counts >= class_counts.double().mean()).nonzero()[:, 0]
-
-
-def head_rows(dictionary: FeatureDictionary) -> Tensor:
-    """The rows of all head classes, int64."""
-    return torch.isin(dictionary.labels, head_classes(dictionary.class_counts)).nonzero()[:, 0]
-
-
 def class_means(dictionary: FeatureDictionary) -> Tensor:
     """(C, D) the mean feature of each class."""
     sums = torch.zeros(
         dictionary.num_classes, dictionary.feature_dim, device=dictionary.features.device
     ).index_add_(0, dictionary.labels, dictionary.features.float())
     return sums / dictionary.starts.diff()[:, None]
-
-
-def nearest_heads(dictionary: FeatureDictionary, count: int) -> Tensor:
-    """The head classes whose means are nearest to each class's, nearest first.
-
-    Returns:
-        (C, n) int64, n at most `count`: another class than the own one wherever there are two
-        head classes or more.
-    """
-    heads, means = head_classes(dictionary.class_counts), class_means(dictionary)
-    far = torch.cdist(means, means[heads])  # (C, H)
-    own = heads == torch.arange(len(means), device=heads.device)[:, None]
-    far = far.masked_fill(own, torch.inf)
-    return heads[far.topk(min(count, max(1, len(heads) - 1)), largest=False).indices]
 
 
 def _images_per_class(labels: Tensor, images: Tensor, num_classes: int) -> Tensor:

@@ -9,7 +9,7 @@ in `rivals`, registered alike.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from facog_lab import losses, models, registry
 from facog_lab.dictionary import FeatureDictionary, References
 from facog_lab.metrics import weight_entropy
-from facog_lab.registry import register_oversampler
+from facog_lab.registry import register_generator, register_oversampler
 from facog_lab.rng import rng_for, seeded
 from facog_lab.settings import MAX_N_S, Controls, Phase2Config
 
@@ -221,9 +221,9 @@ class FACoG:
 
     def _looked_at(self, rows: Tensor) -> Tensor:
         """What G looks at to weigh the features of (B, n_s) rows; the paper's at their number."""
-        if isinstance(self.generator, models.Generator):
-            return torch.empty(*rows.shape, 0, device=rows.device)
-        return self.dictionary.gather(rows)  # (B, n_s, D)
+        if self.generator.sees_features:
+            return self.dictionary.gather(rows)  # (B, n_s, D)
+        return torch.empty(*rows.shape, 0, device=rows.device)
 
     def _noise(self, labels: Tensor, rng: torch.Generator) -> Tensor:
         width = int(self.generator.noise_dim)  # type: ignore[arg-type]
@@ -233,16 +233,18 @@ class FACoG:
 @register_oversampler("facog", label="FACoG", family="FACoG", about="weights that G learns (paper)",
                       in_hull=True)  # fmt: skip
 def facog(given: Given) -> FACoG:
-    """G sees noise and class, or, under generator = "attention", the features that it mixes."""
-    config, of = given.config, given.dictionary
-    generator: nn.Module
+    """G is the one that the config names."""
     with given.initial_weights():
-        if config.generator == "attention":
-            generator = models.AttentionGenerator(of.num_classes, of.feature_dim)
-        else:
-            hidden, normed = config.generator_hidden, config.generator_batch_norm
-            generator = models.Generator(of.num_classes, MAX_N_S, hidden, normed)
+        generator = registry.generators[given.config.generator].make(given)
         return FACoG(given, generator, given.discriminator())
+
+
+@register_generator("mlp", label="MLP", family="FACoG", about="sees noise and class (paper)")
+def mlp(given: Given) -> models.Generator:
+    """A new G of the paper."""
+    config, classes = given.config, given.dictionary.num_classes
+    hidden, normed = config.generator_hidden, config.generator_batch_norm
+    return models.Generator(classes, MAX_N_S, hidden, normed)
 
 
 def real_batch(
@@ -262,11 +264,6 @@ def mix(dictionary: FeatureDictionary, rows: Tensor, weights: Tensor) -> Mix:
 def combine(features: Tensor, rows: Tensor, weights: Tensor) -> Mix:
     """`mix` for whoever has the features of the rows already, (B, n_s, D)."""
     return Mix(torch.einsum("bn,bnd->bd", weights, features), weights, rows)
-
-
-def as_features(dictionary: FeatureDictionary) -> Callable[[Tensor], Tensor]:
-    """What keeps made features in the range of real ones: ReLU where none of them is negative."""
-    return F.relu if bool((dictionary.features >= 0).all()) else nn.Identity()
 
 
 def make_optimizer(module: nn.Module, name: Literal["sgd", "adam"]) -> torch.optim.Optimizer:

@@ -6,15 +6,15 @@ B is the batch, C the number of classes, D the width of a feature (the paper's D
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facog_lab import registry
+
 # Blocks per stage of the CIFAR-style networks, all with widths 16-32-64 times `width`.
 CIFAR_BLOCKS = {"small": (1, 1, 1), "resnet32": (5, 5, 5)}
-ARCHITECTURES = (*CIFAR_BLOCKS, "resnet34", "resnext50")
 
 
 class BasicBlock(nn.Module):
@@ -81,70 +81,33 @@ class CifarResNet(nn.Module):
         return self.embed(x.mean((2, 3)))
 
 
+for _name, _label in {"small": "small ResNet", "resnet32": "ResNet-32"}.items():
+    registry.backbones.add(_name, label=_label, family="CIFAR", about="widths 16-32-64")
+
+
 def backbone(
     architecture: str, channels: int, width: int = 1, feature_dim: int | None = None
 ) -> nn.Module:
     """The network from image to feature, f_back, with its width as `.feature_dim`.
 
     Args:
-        architecture: "small" (one block a stage), "resnet32", "resnet34" (torchvision's with a
-            3×3 stem and no pooling before the stages: 512-d, 21.3 M) or "resnext50"
-            (torchvision's ResNeXt-50-32x4d: 2048-d, for images of about 224 pixels).
+        architecture: "small" (one block a stage), "resnet32", or another registered one.
         channels: of the images, 1 or 3.
         width: multiplies the widths of "small" and "resnet32"; 1 for the others.
         feature_dim: see `CifarResNet`; None for the others.
 
     Raises:
-        ValueError: for an unknown architecture, or a width the architecture does not have.
+        ConfigError: for an unknown architecture.
     """
     if architecture in CIFAR_BLOCKS:
         return CifarResNet(CIFAR_BLOCKS[architecture], channels, width, feature_dim)
-    if architecture not in ARCHITECTURES:
-        raise ValueError(f"architecture = {architecture!r}: known are {', '.join(ARCHITECTURES)}.")
-    if width != 1 or feature_dim is not None:
-        raise ValueError(
-            f"width = {width}, feature_dim = {feature_dim}: {architecture} has its own widths; "
-            "leave width at 1 and feature_dim at None, or take resnet32."
-        )
-    from torchvision.models import resnet34, resnext50_32x4d  # slow to import, rarely needed
-
-    network: Any
-    if architecture == "resnet34":
-        network = resnet34(weights=None)
-        network.conv1 = nn.Conv2d(channels, 64, 3, 1, 1, bias=False)
-        network.maxpool = nn.Identity()
-        network.feature_dim = 512
-    else:
-        network = resnext50_32x4d(weights=None)
-        if channels != 3:
-            network.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
-        network.feature_dim = 2048
-    network.fc = nn.Identity()
-    return network
+    made: nn.Module = registry.backbones[architecture].make(channels)
+    return made
 
 
 def head(inputs: int, outputs: int) -> nn.Sequential:
     """Linear(D→D), ReLU, Linear(D→outputs): the form of both f_cls and f_proj (§3.2)."""
     return nn.Sequential(nn.Linear(inputs, inputs), nn.ReLU(), nn.Linear(inputs, outputs))
-
-
-class CosineLinear(nn.Module):
-    """A linear layer whose logits are s cos θ: neither feature nor weights have a length (LDAM).
-
-    Args:
-        inputs: width of a feature.
-        outputs: C.
-        scale: s.
-    """
-
-    def __init__(self, inputs: int, outputs: int, scale: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs) / inputs**0.5)
-        self.scale = scale
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, inputs) features to (B, C) logits."""
-        return self.scale * F.linear(F.normalize(features, dim=-1), F.normalize(self.weight))
 
 
 class Phase1Model(nn.Module):
@@ -197,6 +160,8 @@ class Generator(nn.Module):
         noise_dim: width of the noise.
     """
 
+    sees_features = False
+
     def __init__(
         self,
         num_classes: int,
@@ -223,41 +188,6 @@ class Generator(nn.Module):
         one_hot = F.one_hot(labels, self.num_classes).to(noise.dtype)
         logits = self.layers(torch.cat([noise, one_hot], 1))  # (B, max_n_s)
         return logits[:, : features.shape[1]].softmax(1)
-
-
-class AttentionGenerator(nn.Module):
-    """A generator that sees the features it mixes: a step past the paper (ours).
-
-    Each feature, with the class and the noise, becomes a token; the tokens attend to each other;
-    each yields one logit. Permuting the features permutes the weights, whatever n_s is.
-
-    Args:
-        num_classes: C.
-        feature_dim: D.
-        hidden: width of a token.
-        noise_dim: width of the noise.
-    """
-
-    def __init__(
-        self, num_classes: int, feature_dim: int, hidden: int = 64, noise_dim: int = 100
-    ) -> None:
-        super().__init__()
-        self.num_classes, self.noise_dim = num_classes, noise_dim
-        self.token = nn.Linear(feature_dim, hidden)
-        self.context = nn.Linear(noise_dim + num_classes, hidden)
-        self.attention = nn.MultiheadAttention(hidden, num_heads=4, batch_first=True)
-        self.score = mlp([hidden, hidden, 1], nn.ReLU())
-
-    def forward(self, noise: Tensor, labels: Tensor, features: Tensor) -> Tensor:
-        """(B, n_s) convex weights, as `Generator.forward`, from the features themselves."""
-        return self.score(self.tokens(noise, labels, features)).squeeze(2).softmax(1)
-
-    def tokens(self, noise: Tensor, labels: Tensor, features: Tensor) -> Tensor:
-        """(B, n_s, hidden): each feature among the others."""
-        one_hot = F.one_hot(labels, self.num_classes).to(noise.dtype)
-        context = self.context(torch.cat([noise, one_hot], 1))  # (B, hidden)
-        tokens = F.relu(self.token(features) + context[:, None])  # (B, n_s, hidden)
-        return tokens + self.attention(tokens, tokens, tokens, need_weights=False)[0]
 
 
 class Discriminator(nn.Module):

@@ -138,8 +138,12 @@ objectives = Registry("objective", "FACoG", "loss", "contrastive")
 heads = Registry("head method", "loss", "decoupled")
 networks = Registry("network method", "loss", "decoupled", "contrastive")
 datasets = Registry("data set", "known", "own")
+backbones = Registry("architecture", "CIFAR", "ImageNet")
+generators = Registry("generator", "FACoG")
 
 register_oversampler = oversamplers.register
 register_objective = objectives.register
 register_head = heads.register
 register_dataset = datasets.register
+register_backbone = backbones.register
+register_generator = generators.register

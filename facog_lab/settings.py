@@ -5,14 +5,12 @@ Which oversamplers, objectives and data sets there are is known to `registry`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from facog_lab import registry
-from facog_lab.config import Config, ConfigError, unknown
+from facog_lab.config import Config, unknown
 from facog_lab.registry import choice
 
 MAX_N_S = 20  # the largest n_s of Fig. 5
@@ -104,7 +102,7 @@ class Phase1Config(LossConfig):
         "torch_compile": False,
     }  # fmt: skip
 
-    architecture: Literal["small", "resnet32", "resnet34", "resnext50"] = Field(
+    architecture: choice(registry.backbones) = Field(  # type: ignore[valid-type]
         "resnet32", description="the backbone"
     )
     width: int = Field(1, ge=1, le=16, description="multiplies the widths 16-32-64")
@@ -149,7 +147,7 @@ class Phase1Config(LossConfig):
 
     @model_validator(mode="after")
     def _widths_the_network_has(self) -> Phase1Config:
-        fixed = self.architecture in ("resnet34", "resnext50")
+        fixed = registry.backbones[self.architecture].family != "CIFAR"
         if fixed and (self.width != 1 or self.feature_dim):
             raise ValueError(
                 f"width = {self.width}, feature_dim = {self.feature_dim}: {self.architecture} has "
@@ -212,7 +210,7 @@ class Phase2Config(Controls):
     references: Literal["fresh", "fixed"] = Field(
         "fresh", description="n_s features drawn for every sample, or one set per class"
     )
-    generator: Literal["mlp", "attention"] = Field(
+    generator: choice(registry.generators) = Field(  # type: ignore[valid-type]
         "mlp", description="G sees noise and class alone (paper), or the features it mixes too"
     )
     generator_hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
@@ -236,61 +234,6 @@ class Phase2Config(Controls):
         "sgd", description="of G and D: SGD (paper) or Adam with β1 0.5 (try lr 2e-4)"
     )
     seed: int = Field(0, ge=0, lt=2**31, description="of initial weights and all draws")
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """The settings of all stages: what a result is a result of."""
-
-    data: DataConfig
-    phase1: Phase1Config
-    dictionary: DictionaryConfig
-    phase2: Phase2Config
-
-    def written(self) -> dict[str, Settings]:
-        """The settings of each stage as JSON values."""
-        return {stage: getattr(self, stage).model_dump(mode="json") for stage in CONFIGS}
-
-    @classmethod
-    def recorded(cls, values: Any) -> Experiment:
-        """What `written` gave, in this version of the lab or an earlier one.
-
-        Raises:
-            ConfigError: if it is anything else.
-        """
-        if not isinstance(values, dict) or values.keys() != CONFIGS.keys():
-            raise ConfigError(f"an experiment has the stages {', '.join(CONFIGS)} and no other.")
-        for stage, given in values.items():
-            if not isinstance(given, dict):
-                raise ConfigError(f"{stage} = {given!r}: not allowed, it must be settings by name.")
-        made: dict[str, Any] = {k: CONFIGS[k].recorded(given) for k, given in values.items()}
-        return cls(**made)
-
-
-CONFIGS: dict[str, type[Config]] = {
-    "data": DataConfig,
-    "phase1": Phase1Config,
-    "dictionary": DictionaryConfig,
-    "phase2": Phase2Config,
-}
-
-
-def controls_at(steps: Mapping[str, Sequence[Any]], step: int) -> Controls:
-    """The controls that a step read, counted from 1, by the table "steps" of a history.
-
-    A control that came after the history was recorded is not in it, or None where another step had
-    it: it was what all runs did before.
-
-    Raises:
-        ConfigError: if the history lacks a control, or has a value that it cannot have had.
-    """
-    return Controls.recorded(
-        {
-            name: steps[name][step - 1]
-            for name in Controls.model_fields
-            if name in steps and steps[name][step - 1] is not None
-        }
-    )
 
 
 def controls_of(config: Controls) -> Controls:

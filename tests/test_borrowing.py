@@ -3,9 +3,10 @@ import pytest
 import tiny
 import torch
 
-from facog_lab.dictionary import FeatureDictionary, class_means, head_classes, nearest_heads
+from facog_lab.dictionary import FeatureDictionary, class_means
 from facog_lab.generator import make_oversampler
 from facog_lab.rivals.facog_attention import BorrowingGenerator
+from facog_lab.rivals.head_classes import head_classes, nearest_heads
 from facog_lab.rivals.tailcalib import TailCalib
 from facog_lab.rng import rng_for, seeded
 from facog_lab.settings import Controls, Phase2Config

@@ -16,15 +16,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from facog_lab import dataset, generator, losses, metrics, models, phase2, views
+from facog_lab import generator, losses, metrics, models, phase2, views
 from facog_lab.data import load as load_module
+from facog_lab.data.long_tail import long_tail_counts
 from facog_lab.models import BasicBlock
 from facog_lab.phase1 import Phase1, learning_rate
 from facog_lab.phase2 import Phase2
 from facog_lab.rivals import contrastive, heads, networks, smote
 from facog_lab.rivals.objectives import ClassificationLoss
 from facog_lab.rng import rng_for
-from facog_lab.runs import presets
+from facog_lab.runs import methods, presets
 from facog_lab.settings import Phase1Config, Phase2Config
 from facog_lab.views import Recipe
 
@@ -49,7 +50,7 @@ class Line(NamedTuple):
 
 
 def counts(profile, available, ratio=100.0):
-    return dataset.long_tail_counts(profile, available, ratio)
+    return long_tail_counts(profile, available, ratio)
 
 
 def totals(largest, classes):
@@ -695,12 +696,12 @@ def ldam_facts():
 
 def of_imagenet(name):
     settings = experiment("paper", "imagenet_lt")
-    changed = networks.with_network(settings, name).phase1
+    changed = methods.with_network(settings, name).phase1
     return {k: getattr(changed, k) for k in networks.IMAGENET[name]}
 
 
 def network(name, *fields):
-    changed = networks.with_network(experiment("paper", "cifar100"), name)
+    changed = methods.with_network(experiment("paper", "cifar100"), name)
     return [getattr(changed.phase1, field) for field in fields]
 
 

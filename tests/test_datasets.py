@@ -24,7 +24,8 @@ from facog_lab.data import builtin
 from facog_lab.data import decode as images_module
 from facog_lab.data import places as places_module
 from facog_lab.data.load import load
-from facog_lab.dataset import LongTailed, long_tail_counts
+from facog_lab.data.long_tail import long_tail_counts
+from facog_lab.dataset import LongTailed
 from facog_lab.settings import DataConfig
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"

@@ -13,7 +13,7 @@ import tiny
 import torch
 from PIL import Image
 
-from facog_lab.dataset import long_tail_counts
+from facog_lab.data.long_tail import long_tail_counts
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.plots import charts
 from facog_lab.settings import DataConfig

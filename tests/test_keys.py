@@ -17,9 +17,10 @@ from facog_lab import registry, settings
 from facog_lab.config import Config, ConfigError
 from facog_lab.phase2 import Phase2
 from facog_lab.plots import embedding
-from facog_lab.rivals import heads, networks
+from facog_lab.rivals import heads
 from facog_lab.rivals.heads import HeadConfig
-from facog_lab.runs import presets, replay
+from facog_lab.runs import methods, presets, replay
+from facog_lab.runs.experiment import controls_at
 from facog_lab.runs.store import run_key
 from facog_lab.settings import Controls, Phase1Config, Phase2Config
 from facog_lab.study import significance, sweep
@@ -81,7 +82,7 @@ def test_presets_have_the_keys_that_they_had(name):
 
 def test_heads_and_networks_have_the_keys_that_they_had():
     base = presets.experiment()
-    changed = {name: networks.with_network(base, name) for name in registry.networks}
+    changed = {name: methods.with_network(base, name) for name in registry.networks}
     of_networks = {name: key(settings.phase1) for name, settings in changed.items()}
     of_heads = {name: key(heads.head_config(name)) for name in registry.heads}
     assert KEYS["networks"].items() <= of_networks.items()
@@ -183,7 +184,7 @@ def test_a_history_that_is_older_than_a_control_replays(later, monkeypatch):
     steps = first.history["steps"]
     assert "momentum" not in steps
     monkeypatch.setattr(settings, "Controls", LaterControls)
-    assert settings.controls_at(steps, 3) == LaterControls(momentum=0)
+    assert controls_at(steps, 3) == LaterControls(momentum=0)
     assert replay.changes(steps, LaterControls(momentum=0)) == []
     again = loop(LaterConfig, momentum=0)
     assert key(again.config) == key(first.config)
@@ -200,7 +201,7 @@ def test_a_control_that_was_moved_on_the_way_is_known_from_that_step_on(later):
     next(made)
     steps = made.history["steps"]
     assert steps["momentum"] == [None, 0.5, None]
-    assert [settings.controls_at(steps, step).momentum for step in (1, 2, 3)] == [0, 0.5, 0]
+    assert [controls_at(steps, step).momentum for step in (1, 2, 3)] == [0, 0.5, 0]
     assert replay.changes(steps, LaterControls(momentum=0)) == [
         replay.Change(2, "momentum", 0.0, 0.5),
         replay.Change(3, "momentum", 0.5, 0.0),

@@ -9,7 +9,7 @@ import torch
 from facog_lab import runs
 from facog_lab.config import ConfigError
 from facog_lab.runs import checkpoint, launch, presets
-from facog_lab.settings import Experiment
+from facog_lab.runs.experiment import Experiment
 
 EPOCHS = {"epochs": 4, "warmup_epochs": 1}  # of 4 steps on digits
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from facog_lab import models
+from facog_lab.rivals.facog_attention import AttentionGenerator
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_a_block_of_zero_weights_is_its_option_a_shortcut():
 def test_weights_are_on_the_simplex(kind, n_s):
     torch.manual_seed(0)
     generator = (
-        models.AttentionGenerator(7, 16)
+        AttentionGenerator(7, 16)
         if kind == "attention"
         else models.Generator(7, 20, batch_norm=kind == "batch_norm")
     )
@@ -77,7 +78,7 @@ def test_attention_permutes_with_its_features_and_the_papers_generator_is_blind(
     torch.manual_seed(0)
     noise, labels, features = torch.randn(6, 100), torch.arange(6), torch.randn(6, 5, 16)
     order = torch.tensor([3, 1, 4, 0, 2])
-    attention = models.AttentionGenerator(6, 16)
+    attention = AttentionGenerator(6, 16)
     assert torch.allclose(
         attention(noise, labels, features)[:, order],
         attention(noise, labels, features[:, order]),

@@ -5,7 +5,7 @@ import tiny
 import torch
 import torch.nn.functional as F
 
-from facog_lab import losses, models, registry
+from facog_lab import losses, registry
 from facog_lab.phase1 import Phase1
 from facog_lab.phase2 import score
 from facog_lab.plots.loss_terms import phase1_terms
@@ -14,7 +14,7 @@ from facog_lab.rivals.contrastive import (
     balanced_contrastive,
     k_positive_contrastive,
 )
-from facog_lab.rivals.objectives import ClassificationLoss
+from facog_lab.rivals.objectives import ClassificationLoss, CosineLinear
 from facog_lab.runs import checkpoint
 from facog_lab.runs.store import run_key
 from facog_lab.settings import Phase1Config
@@ -86,7 +86,7 @@ def test_a_loss_alone_has_one_view_and_leaves_the_projector(objective):
 
 def test_ldam_has_cosines_for_logits():
     trained = loop("ldam", epochs=1)
-    assert isinstance(trained.model.classifier[-1], models.CosineLinear)
+    assert isinstance(trained.model.classifier[-1], CosineLinear)
     list(trained)
     logits = trained.model.classifier(torch.randn(20, 64) * 100)
     assert logits.abs().max() <= 30.001

@@ -10,7 +10,7 @@ from traitlets.config import Config as Traits
 
 from facog_lab.config import Config, ConfigError
 from facog_lab.runs import presets
-from facog_lab.settings import Experiment
+from facog_lab.runs.experiment import Experiment
 from facog_lab.ui import parameters
 from facog_lab.ui.parameters import ParameterError, check, from_values
 

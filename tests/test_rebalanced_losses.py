@@ -5,12 +5,11 @@ import torch
 import torch.nn.functional as F
 from reference import rivals as reference
 
-from facog_lab import models
 from facog_lab.config import ConfigError
 from facog_lab.losses import effective_number_weights
 from facog_lab.rivals import losses as rival_losses
 from facog_lab.rivals.losses import balanced_softmax, focal, lade, ldam, ldam_margins
-from facog_lab.rivals.objectives import ClassificationLoss
+from facog_lab.rivals.objectives import ClassificationLoss, CosineLinear
 from facog_lab.settings import LossConfig
 
 CIFAR100 = torch.tensor([int(500 * 0.01 ** (i / 99)) for i in range(100)])  # at ratio 100
@@ -115,7 +114,7 @@ def test_ldam_with_even_classes_agrees_with_cosface():
     """Where all classes are equally large, LDAM is a cosine margin loss."""
     theirs = pytest.importorskip("pytorch_metric_learning.losses")
     rng = torch.Generator().manual_seed(0)
-    layer = models.CosineLinear(6, 4, 30.0)
+    layer = CosineLinear(6, 4, 30.0)
     cosface = theirs.CosFaceLoss(num_classes=4, embedding_size=6, margin=0.5, scale=30)
     cosface.W.data = layer.weight.data.T.clone()
     features, labels = torch.randn(9, 6, generator=rng), torch.randint(4, (9,), generator=rng)

@@ -5,7 +5,7 @@ import torch
 
 from facog_lab import phase2, registry, runs
 from facog_lab.config import ConfigError
-from facog_lab.rivals import heads, networks
+from facog_lab.rivals import heads
 from facog_lab.runs import methods, stages
 from facog_lab.runs.presets import experiment
 
@@ -43,7 +43,7 @@ def test_a_saved_head_is_the_trained_one(name, settings):
 def test_a_network_has_a_phase_1_of_its_own_and_all_epochs(settings, outputs):
     result = methods.run(runs.open(settings, "cpu"), "balanced_softmax", "network")
     assert (result.level, result.chosen) == ("network", {})
-    changed = networks.with_network(settings, "balanced_softmax")
+    changed = methods.with_network(settings, "balanced_softmax")
     trained = runs.open(changed, "cpu").phase1
     assert trained.complete
     assert trained.loop.config.objective == "balanced_softmax"
@@ -56,7 +56,7 @@ def test_a_network_has_a_phase_1_of_its_own_and_all_epochs(settings, outputs):
 
 def test_a_network_with_a_head_after_it(settings):
     result = methods.run(runs.open(settings, "cpu"), "kcl", "network")
-    changed = networks.with_network(settings, "kcl")
+    changed = methods.with_network(settings, "kcl")
     assert result.seconds > runs.open(changed, "cpu").phase1.seconds
     assert result.scores.acsa > 0.15  # chance is 0.1, and these are nine epochs
 
@@ -71,13 +71,13 @@ def test_levels_differ(settings):
 def test_the_settings_of_every_network(outputs):
     base = experiment("paper", data={"dataset": "cifar100"})
     for name in registry.networks:
-        made = networks.with_network(base, name).phase1
+        made = methods.with_network(base, name).phase1
         assert made.epochs == 200
         assert made.reweighting == ("drw" if "drw" in name else "cb" if "cb" in name else "none")
-    bcl = networks.with_network(base, "bcl").phase1
+    bcl = methods.with_network(base, "bcl").phase1
     assert (bcl.lambda_ce, bcl.lambda_sc, bcl.views) == (2.0, 0.6, 3)
     big = experiment("paper", data={"dataset": "imagenet_lt"})
-    lade, bcl = (networks.with_network(big, name).phase1 for name in ("lade", "bcl"))
+    lade, bcl = (methods.with_network(big, name).phase1 for name in ("lade", "bcl"))
     assert (lade.lade_lambda, lade.lade_alpha) == (0.5, 0.05)
     assert (bcl.lambda_ce, bcl.lambda_sc) == (1.0, 0.35)
     heads_after = {entry.facts["head"] for entry in registry.networks.values()}

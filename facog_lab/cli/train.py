@@ -16,7 +16,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 from facog_lab.config import ConfigError, Device, unknown
 from facog_lab.runs import distributed, presets, stages
-from facog_lab.settings import CONFIGS, Experiment
+from facog_lab.runs.experiment import CONFIGS, Experiment
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from facog_lab.config import DataError
-from facog_lab.dataset import LongTailed, build, by_class, choose, draw
+from facog_lab.data.long_tail import by_class, choose, draw
+from facog_lab.dataset import LongTailed, build
 from facog_lab.rng import rng_for
 from facog_lab.settings import Profile
 

@@ -8,8 +8,9 @@ from torch import Tensor
 from facog_lab import registry
 from facog_lab.data import audit
 from facog_lab.data.decode import Source, chosen
+from facog_lab.data.long_tail import by_class, choose, draw
 from facog_lab.data.places import name_of
-from facog_lab.dataset import LongTailed, Report, build, by_class, choose, draw, sha256
+from facog_lab.dataset import LongTailed, Report, build, sha256
 from facog_lab.rng import rng_for
 from facog_lab.settings import DataConfig
 

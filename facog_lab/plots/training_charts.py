@@ -34,7 +34,8 @@ from facog_lab.plots.theme import (
 from facog_lab.plots.timelines import BINS, Curve
 from facog_lab.rng import rng_for
 from facog_lab.runs import replay
-from facog_lab.settings import MAX_N_S, controls_at, controls_of
+from facog_lab.runs.experiment import controls_at
+from facog_lab.settings import MAX_N_S, controls_of
 
 SHOWN = 500  # real features on the map at most
 MAPPED = 4000  # real features that the map is fitted on at most

@@ -11,13 +11,56 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facog_lab import models
-from facog_lab.dictionary import nearest_heads
-from facog_lab.generator import FACoG, Given, Mix, as_features, combine
-from facog_lab.registry import register_oversampler
+from facog_lab.generator import FACoG, Given, Mix, combine
+from facog_lab.registry import register_generator, register_oversampler
+from facog_lab.rivals.head_classes import as_features, nearest_heads
 from facog_lab.settings import Controls
 
 DONORS = 5  # nearest head classes, one of which lends a direction
 GATE = 0.1  # how much of a direction is added before anything is learned
+
+
+class AttentionGenerator(nn.Module):
+    """A generator that sees the features it mixes: a step past the paper (ours).
+
+    Each feature, with the class and the noise, becomes a token; the tokens attend to each other;
+    each yields one logit. Permuting the features permutes the weights, whatever n_s is.
+
+    Args:
+        num_classes: C.
+        feature_dim: D.
+        hidden: width of a token.
+        noise_dim: width of the noise.
+    """
+
+    sees_features = True
+
+    def __init__(
+        self, num_classes: int, feature_dim: int, hidden: int = 64, noise_dim: int = 100
+    ) -> None:
+        super().__init__()
+        self.num_classes, self.noise_dim = num_classes, noise_dim
+        self.token = nn.Linear(feature_dim, hidden)
+        self.context = nn.Linear(noise_dim + num_classes, hidden)
+        self.attention = nn.MultiheadAttention(hidden, num_heads=4, batch_first=True)
+        self.score = models.mlp([hidden, hidden, 1], nn.ReLU())
+
+    def forward(self, noise: Tensor, labels: Tensor, features: Tensor) -> Tensor:
+        """(B, n_s) convex weights, as `Generator.forward`, from the features themselves."""
+        return self.score(self.tokens(noise, labels, features)).squeeze(2).softmax(1)
+
+    def tokens(self, noise: Tensor, labels: Tensor, features: Tensor) -> Tensor:
+        """(B, n_s, hidden): each feature among the others."""
+        one_hot = F.one_hot(labels, self.num_classes).to(noise.dtype)
+        context = self.context(torch.cat([noise, one_hot], 1))  # (B, hidden)
+        tokens = F.relu(self.token(features) + context[:, None])  # (B, n_s, hidden)
+        return tokens + self.attention(tokens, tokens, tokens, need_weights=False)[0]
+
+
+@register_generator("attention", label="attention", family="FACoG", about="sees the features")
+def attention(given: Given) -> AttentionGenerator:
+    """A new G that sees the features of a dictionary."""
+    return AttentionGenerator(given.dictionary.num_classes, given.dictionary.feature_dim)
 
 
 class TransferGenerator(nn.Module):
@@ -33,7 +76,7 @@ class TransferGenerator(nn.Module):
 
     def __init__(self, num_classes: int, feature_dim: int, hidden: int = 64) -> None:
         super().__init__()
-        self.mixer = models.AttentionGenerator(num_classes, feature_dim, hidden)
+        self.mixer = AttentionGenerator(num_classes, feature_dim, hidden)
         self.noise_dim = self.mixer.noise_dim
         self.direction = nn.Linear(feature_dim, hidden)
         last = nn.Linear(hidden, 1)

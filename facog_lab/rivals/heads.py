@@ -20,7 +20,7 @@ from facog_lab.dictionary import FeatureDictionary
 from facog_lab.generator import make_optimizer, take_step
 from facog_lab.metrics import History, append
 from facog_lab.registry import choice
-from facog_lab.rivals.objectives import ClassificationLoss
+from facog_lab.rivals.objectives import ClassificationLoss, CosineLinear
 from facog_lab.rng import rng_for, seeded
 from facog_lab.settings import LossConfig
 
@@ -151,7 +151,7 @@ def start(
         before = classifier[-1]
         scale = registry.losses[config.loss].facts["cosine_scale"]
         if scale and isinstance(before, nn.Linear):
-            classifier[-1] = models.CosineLinear(before.in_features, classes, scale)
+            classifier[-1] = CosineLinear(before.in_features, classes, scale)
             classifier[-1].weight = before.weight
     return classifier.to(dictionary.features.device)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from facog_lab import registry
-from facog_lab.settings import Experiment
 
 _CE = {"objective": "ce"}
 _ADD = registry.networks.add
@@ -30,16 +29,3 @@ IMAGENET: dict[str, dict[str, Any]] = {
     "lade": {"lade_lambda": 0.5, "lade_alpha": 0.05},
     "bcl": {"lambda_ce": 1.0, "lambda_sc": 0.35},
 }
-
-
-def with_network(settings: Experiment, name: str) -> Experiment:
-    """The experiment whose phase 1 is a rival's network.
-
-    It trains for as many epochs as phase 1 and phase 2 together, since it has no phase 2.
-    """
-    changes = dict(registry.networks[name].facts["phase1"])
-    if settings.data.dataset == "imagenet_lt":
-        changes |= IMAGENET.get(name, {})
-    epochs = settings.phase1.epochs + settings.phase2.epochs
-    changed = settings.phase1.replace(**changes, epochs=epochs)
-    return Experiment(settings.data, changed, settings.dictionary, settings.phase2)

@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facog_lab import models, registry
+from facog_lab import registry
 from facog_lab.losses import effective_number_weights
 from facog_lab.phase1 import Objective
 from facog_lab.registry import register_objective
@@ -67,6 +69,25 @@ def recipe(
     registry.networks.add(name, phase1=of_network, head=None, **entry)
 
 
+class CosineLinear(nn.Module):
+    """A linear layer whose logits are s cos θ: neither feature nor weights have a length (LDAM).
+
+    Args:
+        inputs: width of a feature.
+        outputs: C.
+        scale: s.
+    """
+
+    def __init__(self, inputs: int, outputs: int, scale: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / inputs**0.5)
+        self.scale = scale
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, inputs) features to (B, C) logits."""
+        return self.scale * F.linear(F.normalize(features, dim=-1), F.normalize(self.weight))
+
+
 class ClassificationLoss(nn.Module):
     """The loss that a config names, with class weights in the epochs that have them.
 
@@ -119,7 +140,7 @@ class OfLoss(Objective):
         """Cosines for logits, where the loss needs them."""
         if scale := registry.losses[cls.loss_name].facts["cosine_scale"]:
             last: Any = classifier[-1]
-            classifier[-1] = models.CosineLinear(last.in_features, last.out_features, scale)
+            classifier[-1] = CosineLinear(last.in_features, last.out_features, scale)
 
 
 @register_objective("hybrid_sc", label="Hybrid-SC", family="contrastive",

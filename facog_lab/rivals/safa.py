@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facog_lab import models
-from facog_lab.dictionary import FeatureDictionary, head_rows
-from facog_lab.generator import Given, Mix, as_features, make_optimizer, real_batch, take_step
+from facog_lab.dictionary import FeatureDictionary
+from facog_lab.generator import Given, Mix, make_optimizer, real_batch, take_step
 from facog_lab.registry import register_oversampler
+from facog_lab.rivals.head_classes import as_features, head_rows
 from facog_lab.settings import Controls
 
 LR, BATCH = 2e-4, 32  # with Adam, β1 0.5, as for GAMO

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from facog_lab.config import Device
     from facog_lab.dataset import LongTailed
+    from facog_lab.runs.experiment import Experiment
     from facog_lab.runs.stages import Lab
-    from facog_lab.settings import Experiment
 
 
 def open(

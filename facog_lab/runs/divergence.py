@@ -19,8 +19,9 @@ from facog_lab.phase1 import Phase1
 from facog_lab.phase2 import Phase2
 from facog_lab.runs import checkpoint
 from facog_lab.runs.checkpoint import Loop
+from facog_lab.runs.experiment import controls_at
 from facog_lab.runs.memory import enough_memory
-from facog_lab.settings import Controls, controls_at
+from facog_lab.settings import Controls
 
 L = TypeVar("L", bound=Loop)
 

@@ -20,7 +20,7 @@ import torch
 from facog_lab.config import ConfigError, Device, LabError
 from facog_lab.paths import project_root
 from facog_lab.runs import distributed
-from facog_lab.settings import Experiment
+from facog_lab.runs.experiment import Experiment
 
 RESTARTS = 3  # of all processes, after one of them died
 SECONDS_BETWEEN_LOOKS = 0.5

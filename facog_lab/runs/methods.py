@@ -14,8 +14,9 @@ from torch import nn
 from facog_lab import metrics, phase2, registry
 from facog_lab.config import ConfigError, Device, unknown
 from facog_lab.device import pick_device
+from facog_lab.rivals import networks
 from facog_lab.rivals.heads import head_config, start, train_head
-from facog_lab.rivals.networks import with_network
+from facog_lab.runs.experiment import Experiment
 from facog_lab.runs.stages import Lab, Source
 from facog_lab.runs.store import Run, StoreError
 
@@ -92,6 +93,19 @@ def network(lab: Lab, name: str) -> tuple[Source, Trained]:
     config = lab.settings.phase2
     after = head_on(given, head, config.epochs, config.seed, lab.device)
     return given, after._replace(seconds=own.phase1.seconds + after.seconds)
+
+
+def with_network(settings: Experiment, name: str) -> Experiment:
+    """The experiment whose phase 1 is a rival's network.
+
+    It trains for as many epochs as phase 1 and phase 2 together, since it has no phase 2.
+    """
+    changes = dict(registry.networks[name].facts["phase1"])
+    if settings.data.dataset == "imagenet_lt":
+        changes |= networks.IMAGENET.get(name, {})
+    epochs = settings.phase1.epochs + settings.phase2.epochs
+    changed = settings.phase1.replace(**changes, epochs=epochs)
+    return Experiment(settings.data, changed, settings.dictionary, settings.phase2)
 
 
 def head_on(given: Source, name: str, epochs: int, seed: int, device: Device = "auto") -> Trained:

@@ -6,14 +6,8 @@ from typing import Any, Literal
 
 from facog_lab import registry
 from facog_lab.config import ConfigError, unknown
-from facog_lab.settings import (
-    DataConfig,
-    DictionaryConfig,
-    Experiment,
-    Phase1Config,
-    Phase2Config,
-    Settings,
-)
+from facog_lab.runs.experiment import Experiment
+from facog_lab.settings import DataConfig, DictionaryConfig, Phase1Config, Phase2Config, Settings
 
 PresetName = Literal["auto", "cpu", "paper"]
 

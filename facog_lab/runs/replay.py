@@ -24,9 +24,10 @@ from facog_lab.paths import new_folder
 from facog_lab.phase2 import Phase2
 from facog_lab.runs import checkpoint, store, training, verify
 from facog_lab.runs.divergence import Guarded
+from facog_lab.runs.experiment import Experiment, controls_at
 from facog_lab.runs.progress import Progress
 from facog_lab.runs.stages import Lab
-from facog_lab.settings import Controls, Experiment, controls_at, controls_of
+from facog_lab.settings import Controls, controls_of
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,12 @@ from facog_lab import phase2 as phase2_loop
 from facog_lab.config import ConfigError, Device
 from facog_lab.data.load import load
 from facog_lab.runs import distributed, launch
+from facog_lab.runs.experiment import Experiment
 from facog_lab.runs.extract import checked, make
 from facog_lab.runs.store import Run
 from facog_lab.runs.training import Training
 from facog_lab.runs.views_ahead import ViewsAhead
-from facog_lab.settings import DataConfig, Experiment, Phase2Config
+from facog_lab.settings import DataConfig, Phase2Config
 
 Stage = Literal["phase1", "dictionary", "phase2"]
 

@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 
 from facog_lab import models, phase2, registry
 from facog_lab.config import ConfigError, Device, unknown
-from facog_lab.rivals import networks
 from facog_lab.rivals.heads import head_config
 from facog_lab.runs import methods, stages
+from facog_lab.runs.experiment import Experiment
 from facog_lab.runs.stages import Lab
 from facog_lab.runs.store import run_key
-from facog_lab.settings import Experiment
 from facog_lab.study.results import Row, rounded
 
 
@@ -130,7 +129,7 @@ class Task:
         """The experiment that the cell is a result of."""
         changed = self.cell.settings(self.base)
         own = self.cell.own_network
-        return networks.with_network(changed, self.cell.method) if own else changed
+        return methods.with_network(changed, self.cell.method) if own else changed
 
     def key(self) -> str:
         """A short hash of all that decides the result; nothing is trained for it."""

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from facog_lab.config import Device, LabError
 from facog_lab.device import pick_device
 from facog_lab.runs import feature_files, presets, stages
-from facog_lab.settings import Experiment
+from facog_lab.runs.experiment import Experiment
 from facog_lab.study import grid, results
 from facog_lab.study.grid import Task
 

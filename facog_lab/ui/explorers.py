@@ -15,7 +15,8 @@ import ipywidgets as w
 import numpy as np
 
 from facog_lab.config import DataError
-from facog_lab.dataset import LongTailed, long_tail_counts
+from facog_lab.data.long_tail import long_tail_counts
+from facog_lab.dataset import LongTailed
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.plots import charts, theme
 from facog_lab.plots.embedding import Map, fit_map

@@ -35,8 +35,9 @@ from pydantic import Field, field_validator
 
 from facog_lab.config import Config, ConfigError, Device, unknown
 from facog_lab.runs import presets
+from facog_lab.runs.experiment import CONFIGS
 from facog_lab.runs.progress import Live
-from facog_lab.settings import CONFIGS, DataConfig
+from facog_lab.settings import DataConfig
 from facog_lab.study.literals import assigned
 from facog_lab.ui.settings_table import Settings, Stage
 

@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple
 
 from facog_lab.config import Config, Device
 from facog_lab.runs import presets
+from facog_lab.runs.experiment import Experiment
 from facog_lab.runs.progress import Live
-from facog_lab.settings import Experiment
 
 Stage = Literal["data", "phase1", "dictionary", "phase2"]
 
