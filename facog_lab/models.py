@@ -97,11 +97,17 @@ def backbone(
         feature_dim: see `CifarResNet`; None for the others.
 
     Raises:
-        ConfigError: for an unknown architecture.
+        ValueError: for an unknown architecture, or a width that the architecture does not have.
     """
     if architecture in CIFAR_BLOCKS:
         return CifarResNet(CIFAR_BLOCKS[architecture], channels, width, feature_dim)
-    made: nn.Module = registry.backbones[architecture].make(channels)
+    entry = registry.backbones[architecture]
+    if width != 1 or feature_dim is not None:
+        raise ValueError(
+            f"width = {width}, feature_dim = {feature_dim}: {architecture} has its own widths; "
+            "leave width at 1 and feature_dim at None, or take resnet32."
+        )
+    made: nn.Module = entry.make(channels)
     return made
 
 

@@ -5,7 +5,7 @@ import torch
 
 from facog_lab.dictionary import FeatureDictionary, class_means
 from facog_lab.generator import make_oversampler
-from facog_lab.rivals.facog_attention import BorrowingGenerator
+from facog_lab.rivals.facog_attention import TransferGenerator
 from facog_lab.rivals.head_classes import head_classes, nearest_heads
 from facog_lab.rivals.tailcalib import TailCalib
 from facog_lab.rng import rng_for, seeded
@@ -42,7 +42,7 @@ def test_nearest_heads_against_a_double_loop():
         others = [h for h in (0, 1, 2) if h != c]
         others.sort(key=lambda h, c=c: float((means[h] - means[c]).norm()))
         assert found[c].tolist() == others[:2]
-    alone = nearest_heads(tiny.dictionary((50, 2, 1)))
+    alone = nearest_heads(tiny.dictionary((50, 2, 1)), 5)
     assert alone.tolist() == [[0], [0], [0]]
 
 
@@ -75,7 +75,7 @@ def test_tailcalib_sums_the_covariances_of_several_classes():
 
 def test_the_generator_is_equivariant_and_its_gate_invariant():
     with seeded("borrowing"):
-        generator = BorrowingGenerator(5, 6)
+        generator = TransferGenerator(5, 6)
         torch.nn.init.normal_(generator.gate[-1].weight)
     draw = rng("e")
     noise = torch.randn(8, generator.noise_dim, generator=draw)
@@ -95,7 +95,7 @@ def test_what_is_added_is_a_small_step_along_a_difference_of_a_near_head_class()
     oversampler = facog_attention(dictionary)
     labels = torch.full((60,), 4)
     mixed = oversampler.generate(labels, Controls(), rng("g"))
-    lenders = nearest_heads(dictionary)[4]
+    lenders = nearest_heads(dictionary, 5)[4]
     rows = torch.isin(dictionary.labels, lenders).nonzero()[:, 0]
     of = dictionary.labels[rows]
     a, b = torch.meshgrid(rows, rows, indexing="ij")

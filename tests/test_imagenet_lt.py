@@ -8,6 +8,7 @@ from facog_lab import models, runs
 from facog_lab.data import decode
 from facog_lab.phase1 import Phase1
 from facog_lab.runs import presets, stages
+from facog_lab.runs.views_ahead import ViewsAhead
 
 
 def test_the_counts_are_of_imagenet_lts_size():
@@ -39,7 +40,7 @@ def test_steps_of_its_network_on_listed_files(augmentation, tmp_path, monkeypatc
     monkeypatch.setenv("FACOG_WORKERS", "1")
     asked = settings(root, batch_size=6, augmentation=augmentation)
     loop = Phase1(asked.phase1, stages.data(asked.data), "cpu")
-    assert loop.decoded is not None
+    assert ViewsAhead(loop).decoded is not None
     assert loop.feature_dim == 2048
     assert models.parameter_count(loop.model.backbone) == 22_979_904
     before = loop.model.projector[-1].weight.clone()

@@ -19,11 +19,12 @@ from facog_lab.phase2 import Phase2
 from facog_lab.plots import embedding
 from facog_lab.rivals import heads
 from facog_lab.rivals.heads import HeadConfig
-from facog_lab.runs import methods, presets, replay
+from facog_lab.runs import experiment, methods, presets, replay
 from facog_lab.runs.experiment import controls_at
 from facog_lab.runs.store import run_key
 from facog_lab.settings import Controls, Phase1Config, Phase2Config
 from facog_lab.study import significance, sweep
+from facog_lab.ui import parameters
 
 
 def all_configs(of=Config):
@@ -38,6 +39,7 @@ KEYS = json.loads((ROOT / "tests" / "keys.json").read_text())
 assert significance  # whose configs are found by being imported
 assert embedding
 assert sweep
+assert parameters
 # Parameters of notebooks and commands: in no key and no record.
 NEVER_WRITTEN = {"Common", "StudyConfig", "Where", "SweepConfig"}
 CONFIGS = {kind.__name__: kind for kind in all_configs()}
@@ -168,8 +170,8 @@ class LaterConfig(Phase2Config):
 @pytest.fixture
 def later(monkeypatch):
     """The lab once it has a control more."""
-    monkeypatch.setattr(settings, "Controls", LaterControls)
-    monkeypatch.setattr(replay, "Controls", LaterControls)
+    for module in (settings, experiment, replay):
+        monkeypatch.setattr(module, "Controls", LaterControls)
 
 
 def loop(config=Phase2Config, **later):

@@ -102,7 +102,7 @@ def test_embeddings_have_length_one():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(("vgg", 3), "known are"), (("resnet34", 3, 2), "width = 2"),
+    [(("vgg", 3), "no architecture named"), (("resnet34", 3, 2), "width = 2"),
      (("resnext50", 3, 1, 64), "feature_dim = 64")],
 )  # fmt: skip
 def test_errors(arguments, message):

@@ -202,7 +202,7 @@ class TestPhase2Panel:
             raise StoreError("state is damaged")
 
         with monkeypatch.context() as patch:
-            patch.setattr(phase2_panel.steering, "start", damaged)
+            patch.setattr(phase2_panel.replay, "start", damaged)
             with pytest.raises(StoreError):
                 phase2_panel.Phase2Panel(runs.open(settings, "cpu"))
         second = phase2_panel.Phase2Panel(runs.open(settings, "cpu"))

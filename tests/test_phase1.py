@@ -125,7 +125,9 @@ def test_views_are_drawn_for_each_seed_epoch_image_and_view(count):
 
 def test_the_seed_decides_the_initial_weights():
     data = tiny.long_tailed()
-    one, same, other = (Phase1(config(seed=seed), data, "cpu").state() for seed in (3, 3, 4))
+    one, same, other = (
+        checkpoint.state(Phase1(config(seed=seed), data, "cpu")) for seed in (3, 3, 4)
+    )
     drawn = [name for name, tensor in one.items() if "weight" in name and tensor.dim() > 1]
     assert len(drawn) > 5
     for name in drawn:
@@ -138,7 +140,7 @@ def test_every_epoch_has_an_order_of_its_own_which_the_seed_decides():
         loop, found = Phase1(config(seed=seed), tiny.long_tailed(), "cpu"), []
         for step in loop:
             if not step.ends_epoch:  # after the last step of an epoch the next one's are there
-                found.append((step.epoch, torch.cat(loop.batches).tolist()))
+                found.append((step.epoch, torch.cat(loop.order).tolist()))
         return found
 
     first = orders(0)
@@ -149,8 +151,14 @@ def test_every_epoch_has_an_order_of_its_own_which_the_seed_decides():
 
 def test_history_has_the_means_over_images_whatever_the_sizes_of_the_batches():
     loop = Phase1(config(epochs=2, batch_size=40), tiny.long_tailed(), "cpu")  # 35 and 34
-    taken, take = [], loop._take
-    loop._take = lambda: taken.append(take()) or taken[-1]
+    taken, loss = [], loop.loss
+
+    def noted(views, labels, epoch):
+        terms = loss(views, labels, epoch)
+        taken.append((torch.stack([terms.loss, *terms.terms]).detach(), labels, terms.logits))
+        return terms
+
+    loop.loss = noted
     list(loop)
     for epoch in range(2):
         steps = taken[2 * epoch : 2 * epoch + 2]

@@ -167,12 +167,12 @@ def test_the_classifier_of_phase1_is_not_touched():
 
 
 def test_nan_stops_the_loop_and_names_step_and_term():
-    trained = loop()
-    next(trained)
+    guarded = Guarded(loop())
+    next(guarded)
     with torch.no_grad():
-        trained.classifier[2].bias.fill_(math.nan)
+        guarded.loop.classifier[2].bias.fill_(math.nan)
     with pytest.raises(TrainingError, match=r"phase 2, epoch 1, step 2: loss_cls became"):
-        next(Guarded(trained))
+        next(guarded)
 
 
 def test_a_protocol_is_a_subset_of_the_test_set():

@@ -89,7 +89,7 @@ def test_the_settings_of_every_network(outputs):
     [
         (("bcl", "feature"), "no rival at level 'feature' named 'bcl'"),
         (("ldam_drv", "network"), "Did you mean 'ldam_drw'"),
-        (("ce", "feature", "cpu", "gamo"), r"protocol = 'gamo'.*\['full'\]"),
+        (("ce", "feature", "gamo"), r"protocol = 'gamo'.*\['full'\]"),
     ],
 )
 def test_errors_come_before_any_training(arguments, message, settings, outputs):

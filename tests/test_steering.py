@@ -118,8 +118,9 @@ class TestReplay:
         plain.finish()
         with pytest.raises(store.StoreError, match="is no steered run"):
             replay.repeat(plain.run.folder)
-        assert replay_command.main([]) == 2
-        assert "usage" in capsys.readouterr().out
+        with pytest.raises(SystemExit):
+            replay_command.main([])
+        assert "usage" in capsys.readouterr().err
 
     def test_a_damaged_history_is_noticed(self):
         run = steer(Steered(runs.open(settings())), until=4)

@@ -21,7 +21,7 @@ from tiny import notebook
 from facog_lab.cli import sweep as sweep_command
 from facog_lab.cli import tables
 from facog_lab.config import ConfigError
-from facog_lab.study import clusters, report, run_grid, run_notebook, sweep
+from facog_lab.study import clusters, report, run_notebook, sweep
 from facog_lab.study.sweep_points import points
 
 HERE = sweep.Where(workers=2)
@@ -209,8 +209,17 @@ class TestProcesses:
         assert row["scores"]["acsa"] == 0.4
 
     def test_cells_of_the_papers_tables_a_task_for_each_file(self, monkeypatch, capfd):
-        monkeypatch.setattr(run_grid, "main", said_seed)
-        command = [sweep.TABLES, "--table", "1", "--datasets", "digits", "--seeds", "0", "1"]
+        monkeypatch.setattr(tables, "main", said_seed)
+        command = [
+            sweep_command.TABLES,
+            "--table",
+            "1",
+            "--datasets",
+            "digits",
+            "--seeds",
+            "0",
+            "1",
+        ]
         options = '{"n_workers": 0, "processes": false, "dashboard_address": null}'
         command += ["--cluster", "distributed.LocalCluster", "--cluster-options", options]
         assert sweep_command.main(command) == 1
@@ -236,13 +245,13 @@ def test_without_dask_the_error_says_so_and_what_was_run_is_read(folder, tmp_pat
     for name in [n for n in sys.modules if n.partition(".")[0] in ("dask", "distributed")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", blocked)
-    with pytest.raises(sweep.MissingDaskError, match=r"pip install -e '.\[cluster\]'"):
+    with pytest.raises(clusters.MissingDaskError, match=r"pip install -e '.\[cluster\]'"):
         list(sweep.rows([one, two], HERE))
     monkeypatch.undo()
     kept = one.kept(seconds=1.0)
     assert list(sweep.rows([one], HERE)) == [kept]
-    assert sweep.MissingDaskError()._render_traceback_() == [
-        f"MissingDaskError: {sweep.MissingDaskError()}"
+    assert clusters.MissingDaskError()._render_traceback_() == [
+        f"MissingDaskError: {clusters.MissingDaskError()}"
     ]
 
 
@@ -311,7 +320,7 @@ def test_errors_of_a_command_are_one_line_and_nothing_is_made(outputs, capsys):
 
 
 def test_the_papers_tables_have_no_time_of_a_point(capsys):
-    command = [sweep.TABLES, "--table", "1", "--datasets", "digits", "--timeout", "5"]
+    command = [sweep_command.TABLES, "--table", "1", "--datasets", "digits", "--timeout", "5"]
     assert sweep_command.main(command) == 2
     assert "timeout = 5: tables has none" in capsys.readouterr().err
 

@@ -29,6 +29,7 @@ from facog_lab.dictionary import FeatureDictionary
 from facog_lab.estimators.columns import Columns
 from facog_lab.phase2 import Phase2
 from facog_lab.rng import rng_for, seeded
+from facog_lab.runs.divergence import Guarded
 from facog_lab.runs.memory import NO_MEMORY, OutOfMemoryError
 from facog_lab.settings import MAX_N_S, Phase2Config
 
@@ -192,7 +193,7 @@ class FeatureOversampler(BaseOverSampler):
         loop = Phase2(Phase2Config(**settings), dictionary, model, self.device)
         loop.total_steps = self.steps
         if loop.oversampler.parts:  # nothing to train where nothing is kept
-            for _ in loop:
+            for _ in Guarded(loop):
                 pass
         return loop
 

@@ -35,7 +35,8 @@ NOBODY = 65534
 
 READER = """
 import json, os, sys
-from facog_lab import datasets
+from facog_lab.data.load import load
+from facog_lab.settings import DataConfig
 
 for line in sys.stdin:
     asked = json.loads(line)
@@ -43,7 +44,7 @@ for line in sys.stdin:
         os.seteuid(asked["nobody"])  # a root is not held by permissions
     try:
         said = []
-        data = datasets.load(datasets.DataConfig(**asked["data"]), report=said.append)
+        data = load(DataConfig(**asked["data"]), report=said.append)
         counts = {
             name: [data.available[label], int((data.test_labels == label).sum())]
             for label, name in enumerate(data.class_names)

@@ -17,6 +17,7 @@ from facog_lab import phase1
 from facog_lab.data import contents, decode
 from facog_lab.data.load import load
 from facog_lab.runs import checkpoint, store
+from facog_lab.runs.views_ahead import ViewsAhead
 from facog_lab.settings import Phase1Config
 
 MAKE = """
@@ -102,7 +103,7 @@ def test_views_and_batches_do_not_depend_on_how_many_processes_decode(tmp_path, 
     def loop(workers):
         monkeypatch.setenv("FACOG_WORKERS", workers)
         made = phase1.Phase1(config, load(asked("folder", path)), "cpu")
-        assert (made.decoded is None) == (workers == "0")
+        assert (ViewsAhead(made).decoded is None) == (workers == "0")
         return made
 
     alone = loop("0")

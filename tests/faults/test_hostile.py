@@ -183,8 +183,9 @@ def test_a_links_target_is_not_removed(outputs, tmp_path):
 
 READ = """
 import sys, psutil, threading, time
-from facog_lab import datasets
-from facog_lab.files import DataError
+from facog_lab.config import DataError
+from facog_lab.data.load import load
+from facog_lab.settings import DataConfig
 process, most = psutil.Process(), [0]
 before = process.memory_info().rss
 def watch():
@@ -193,7 +194,7 @@ def watch():
         time.sleep(0.002)
 threading.Thread(target=watch, daemon=True).start()
 try:
-    data = datasets.load(datasets.DataConfig(
+    data = load(DataConfig(
         dataset="folder:" + sys.argv[1], profile="as_found", image_size=16))
     print("read", tuple(data.images.shape))
 except DataError as error:

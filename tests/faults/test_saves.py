@@ -381,7 +381,7 @@ def test_a_notebook_does_not_wait_for_itself(outputs):
 HOLD = """
 import sys
 from facog_lab.runs import store
-from facog_lab.dictionary import DictionaryConfig
+from facog_lab.settings import DictionaryConfig
 with store.Run("data", "stage", DictionaryConfig(), "upstream").making():
     print("made here", flush=True)
     sys.stdin.read()
