@@ -8,6 +8,7 @@ the machine can: in Dask's own configuration.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import os
@@ -154,12 +155,16 @@ def client(where: Where, tasks: int) -> Iterator[Client]:
             )
             opened.enter_context(cluster)
         try:
-            made = opened.enter_context(Client(cluster, timeout=TIMEOUT))
+            made, reason = opened.enter_context(Client(cluster, timeout=TIMEOUT)), None
         except Exception as error:  # TLS that is not set up is a TypeError
+            made, reason = None, str(error)
+        if made is None:
+            # Now: a half-made client that is collected while another one starts waits for ever.
+            gc.collect()
             raise ConfigError(
-                f"scheduler = {address!r}: nobody answers there ({error}). Start one with "
+                f"scheduler = {address!r}: nobody answers there ({reason}). Start one with "
                 "`dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`."
-            ) from None
+            )
         yield made
 
 

@@ -40,7 +40,7 @@ def run_of(stage):
 def ask(stage):
     """Asks for a stage as a notebook would."""
     if stage in ("phase1", "phase2"):
-        getattr(stages, stage)(settings(), "cpu").finish()
+        getattr(runs.open(settings(), "cpu"), stage).finish()
     elif stage == "dictionary":
         _ = runs.open(settings(), "cpu").dictionary
     else:

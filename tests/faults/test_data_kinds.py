@@ -35,6 +35,7 @@ NOBODY = 65534
 
 READER = """
 import json, os, sys
+from facog_lab.config import DataError
 from facog_lab.data.load import load
 from facog_lab.settings import DataConfig
 
@@ -51,7 +52,7 @@ for line in sys.stdin:
         }
         data.images[:], data.test_images[:]
         answer = {"counts": counts, "said": "\\n".join(said), "record": data.audit.as_dict()}
-    except datasets.DataError as error:
+    except DataError as error:
         answer = {"refused": str(error)}
     except Exception as error:
         answer = {"crashed": repr(error)}

@@ -76,7 +76,7 @@ def test_views_and_batches_do_not_depend_on_how_many_threads_decode(workers, tmp
 
     def taken():
         loop = phase1.Phase1(config, load(asked("folder", path)), "cpu")
-        views = [loop.views(batch, 0) for batch in loop.batches]
+        views = [loop.views(batch, 0) for batch in loop.order]
         list(loop)
         return views, checkpoint.state(loop), loop.history
 

@@ -173,18 +173,20 @@ def test_nothing_is_saved_of_a_run_that_went_wrong_and_it_can_go_on(outputs, mon
 
 def test_controls_that_were_changed_on_the_way_are_taken_again():
     def steered():
-        loop = second_phase()
+        guarded = divergence.Guarded(second_phase())
+        loop = guarded.loop
         for _ in range(20):
-            next(loop)
+            next(guarded)
         loop.controls = loop.controls.replace(n_s=3, oversampler="safa", lr_classifier=0.02)
         for _ in range(10):
-            next(loop)
-        return loop
+            next(guarded)
+        return guarded
 
-    expected, loop = steered(), steered()
+    expected, guarded = steered().loop, steered()
+    loop = guarded.loop
     loop.controls = loop.controls.replace(oversampler="facog", lr_classifier=100.0)
     with pytest.raises(TrainingError):
-        list(loop)
+        list(guarded)
     while expected.step < loop.step:
         expected.controls = loop.controls
         next(expected)
@@ -334,7 +336,7 @@ def test_the_error_says_with_which_settings():
     with pytest.raises(
         TrainingError, match=r"with .*lr_classifier = 100, temperature = 0\.1, lamb"
     ):
-        list(loop)
+        list(divergence.Guarded(loop))
 
 
 # Memory
@@ -384,7 +386,7 @@ def test_the_batch_stays_what_was_asked_for(monkeypatch):
 
     monkeypatch.setattr(generator.losses, "discriminator_adversarial", full)
     with pytest.raises(OutOfMemoryError, match=r"batch_size = 16, n_s = 5, D_E = 6 wanted 20.00 G"):
-        next(loop)
+        next(divergence.Guarded(loop))
     assert loop.config.batch_size == 16
 
 

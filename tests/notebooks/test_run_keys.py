@@ -80,7 +80,7 @@ def settings_of(notebook, given, monkeypatch):
     """The notebook's settings with some parameters given, and the commands that it runs."""
     imports, values, check = cells_of(notebook)
     commands = []
-    monkeypatch.setattr(run_grid, "main", commands.append)
+    monkeypatch.setattr(tables, "main", commands.append)
     namespace = {"__name__": notebook.stem}
     exec(imports, namespace)
     exec(values, namespace)
