@@ -25,6 +25,7 @@ import tiny
 import torch
 from conftest import ROOT
 
+from facog_lab import runs
 from facog_lab.data.files import DataError
 from facog_lab.data.load import load
 from facog_lab.plots import charts
@@ -431,7 +432,7 @@ def test_names_are_text_in_the_panel(outputs, monkeypatch):
     of = hostile_dictionary()
     loop = replay.Phase2(presets.experiment().phase2, of, tiny.model(of), "cpu")
     monkeypatch.setattr(replay, "start", lambda settings, device: loop)
-    panel = phase2_panel.Phase2Panel(presets.experiment(), "cpu")
+    panel = phase2_panel.Phase2Panel(runs.open(presets.experiment(), "cpu"))
     try:
         panel.step()
         panel.result()
