@@ -165,7 +165,7 @@ class TestPhase2Panel:
         ("field", "value", "said"),
         [
             ("n_s", 99, "n_s = 99: .*at most 20"),
-            ("temperature", 0.0, "temperature = 0.0: .*above 0"),
+            ("temperature", 0.0, "temperature = 0.0: .*at least 0.0001"),
         ],
     )
     def test_a_bad_value_is_said_and_undone(self, panel, field, value, said):
