@@ -116,7 +116,7 @@ def make_oversampler(
 
 
 class FACoG:
-    """The paper's oversampler: G proposes w, D and the frozen projector say what is wrong with it.
+    """The paper's oversampler: G proposes w; D and the frozen projector give the losses.
 
     Args:
         given: the features to mix, and the settings.
@@ -260,7 +260,7 @@ def mix(dictionary: FeatureDictionary, rows: Tensor, weights: Tensor) -> Mix:
 
 
 def combine(features: Tensor, rows: Tensor, weights: Tensor) -> Mix:
-    """`mix` for whoever has the features of the rows already, (B, n_s, D)."""
+    """`mix` where the features of the rows are given already, (B, n_s, D)."""
     return Mix(torch.einsum("bn,bnd->bd", weights, features), weights, rows)
 
 

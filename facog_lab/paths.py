@@ -71,7 +71,7 @@ def named_folder(variable: str) -> Path | None:
 
 
 def shortened(text: str) -> str:
-    """A text that somebody gave, for an error: the beginning of one without end."""
+    """A text from outside, for an error message: only the beginning of a long one."""
     return repr(text if len(text) <= 200 else text[:200] + "…")
 
 
@@ -110,8 +110,8 @@ def written_or_said(folder: Path, size: int = 0) -> Iterator[None]:
         free = shutil.disk_usage(there).free
         raise StoreError(
             f"{folder}: nothing was saved ({error.strerror or error}); {size:,} bytes were to be "
-            f"written, {free:,} are free. What was saved before is untouched, and training in "
-            "memory can go on. Make room, or name another folder in FACOG_OUTPUTS."
+            f"written, {free:,} are free. Earlier saves are untouched, and training in "
+            "memory can continue. Free some space, or name another folder in FACOG_OUTPUTS."
         ) from error
 
 

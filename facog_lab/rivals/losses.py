@@ -1,6 +1,6 @@
 """The losses of the rivals that re-weight or shift: pure functions of logits, one equation each.
 
-All take (B, C) logits and (B,) int64 labels and are means over the batch, but where said
+All take (B, C) logits and (B,) int64 labels and are means over the batch, except where noted
 otherwise. None has an effect on how a classifier is used: predictions are the largest logit.
 """
 

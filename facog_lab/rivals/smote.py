@@ -65,7 +65,7 @@ class SMOTE(Unlearned):
 
     f̃ = f + u (f' - f), u uniform on [0, 1); the feature itself where its class has no other image.
 
-    Differs from the paper: every feature is drawn anew and with replacement, as in
+    Differs from the paper: every feature is drawn independently, with replacement, as in
     imbalanced-learn, not each feature equally often.
 
     Args:

@@ -12,7 +12,7 @@ from facog_lab.metrics import History, Step
 
 
 class Loop(Protocol):
-    """What is asked of a loop by whoever saves, resumes or guards it."""
+    """What a loop must offer to be saved, resumed and guarded."""
 
     phase: str
     step: int

@@ -74,7 +74,7 @@ class Where(Config):
     )
     cluster_options: dict[str, Any] = Field(default={}, description="what the class is called with")
     workers: int | None = Field(
-        default=None, ge=1, le=10_000, description="how many; a core each unless said"
+        default=None, ge=1, le=10_000, description="how many; default: one per core"
     )
     timeout: float | None = Field(
         default=None, gt=0, le=10_000_000, description="seconds that a point may take; None: no end"

@@ -1,4 +1,4 @@
-"""The figures of the paper's Tables 1 to 5 and Fig. 3, to stand beside ours."""
+"""The results of the paper's Tables 1 to 5 and Fig. 3, for comparison with ours."""
 
 from __future__ import annotations
 

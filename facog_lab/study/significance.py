@@ -183,7 +183,7 @@ def beside_paper(rows: Sequence[Row], table: str) -> pd.DataFrame:
     Returns:
         One line a method; columns by data set, score, and "paper" or "ours", as texts in percent:
         "42.8 ± 0.4 (3)" is mean, standard deviation and seeds. What was not run is empty, what
-        nobody has built says so.
+        is not implemented says so.
     """
     cells: dict[tuple[str, str, str], dict[tuple[str, str, str], str]] = {}
     for line in paper.rows(table):
