@@ -26,7 +26,7 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 class LabError(Exception):
-    """What the lab itself says is wrong: the message names the thing and the remedy."""
+    """An error reported by the lab itself: the message names the cause and the remedy."""
 
 
 class ConfigError(LabError, ValueError):
@@ -38,7 +38,7 @@ class ConfigError(LabError, ValueError):
 
 
 class DataError(LabError, RuntimeError):
-    """A data set is missing, damaged, or does not suit what is asked of it."""
+    """A data set is missing, damaged, or unsuitable for the settings."""
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the message is the whole story."""

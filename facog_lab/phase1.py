@@ -41,7 +41,7 @@ class Objective(nn.Module):
     """
 
     contrastive = True  # whether the projector learns; if not, no views are made for it
-    detach_features = False  # whether the classifier only looks at what the contrast learns
+    detach_features = False  # whether the classifier's gradient stops at the features
     class_weights: Tensor
 
     def __init__(self, config: Phase1Config, class_counts: Tensor, feature_dim: int) -> None:

@@ -51,7 +51,7 @@ class Audit:
     alarms: tuple[str, ...]
 
     def rows(self) -> Iterator[tuple[str, str]]:
-        """The table: what is told about, and what is told."""
+        """The rows of the table: topic and text."""
         train, test = zip(*self.counts.values(), strict=True)
         yield "layout", shown(self.layout.words)
         yield "classes", f"{len(self.counts):,}: {examples(list(self.counts))}"

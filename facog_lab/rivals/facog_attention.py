@@ -1,4 +1,4 @@
-"""FACoG-attention (ours): a G that sees what it mixes, and borrows the spread of larger classes."""
+"""FACoG-attention (ours): a G that sees what it mixes, and transfers spread from larger classes.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Oversamplers that mix a real feature with its neighbours and learn nothing: SMOTE, DOS.
 
-Phase 2 asks for features of a list of labels at every step, so the draws are written here;
+Phase 2 needs features for a list of labels at every step, so the draws are written here;
 imbalanced-learn, whose SMOTE makes whole balanced sets, is what they are tested against.
 """
 

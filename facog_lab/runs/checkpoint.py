@@ -42,7 +42,7 @@ class Loop(Protocol):
 
 
 def state(loop: Loop) -> dict[str, Tensor]:
-    """What a later session needs to go on from a loop's step."""
+    """The state that a later session needs to resume at a loop's step."""
     return pack(**loop.parts()) | {"step": torch.tensor(loop.step)}
 
 

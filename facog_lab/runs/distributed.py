@@ -93,7 +93,7 @@ def wait() -> None:
 
 
 def broadcast(value: int) -> int:
-    """What the first process says."""
+    """The value of the first process."""
     if count() == 1:
         return value
     said = torch.tensor(value)

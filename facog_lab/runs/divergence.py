@@ -1,6 +1,6 @@
 """Back to the step before a loss, a gradient or a weight became NaN or infinite.
 
-To look at every gradient takes some percent of a step, so nobody looks while all goes well. A loop
+Checking every gradient takes some percent of a step, so it is done only after a problem. A loop
 keeps a copy of its state now and then; when a value is not finite, the steps since the copy are
 repeated, each checked. They are the same steps: a step depends only on seed and step number.
 """
@@ -48,9 +48,9 @@ class Copy(NamedTuple):
 
 
 class Guarded(Generic[L]):
-    """A loop whose steps are taken one by one, and that goes back to before one that went wrong.
+    """Runs a loop step by step, and restores the state before a step that failed.
 
-    An iterator, like the loop. It also says what to set where memory was not enough.
+    An iterator, like the loop. Its out-of-memory errors say what to set.
 
     Args:
         loop: at its start, or at any step at which it could be resumed.

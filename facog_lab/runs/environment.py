@@ -1,4 +1,4 @@
-"""The machine: what it was when a figure was measured, what memory is free, what is fast on it."""
+"""The machine: its description for measurements, its free memory, what is fast on it."""
 
 from __future__ import annotations
 

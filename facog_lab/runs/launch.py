@@ -1,4 +1,4 @@
-"""Phase 1 in several processes: torchrun as a child of a notebook, and what it runs.
+"""Phase 1 in several processes: torchrun as a child process of a notebook.
 
     torchrun --nproc-per-node 2 -m facog_lab.cli.train --preset paper -p dataset cifar100 -p seed 1
 

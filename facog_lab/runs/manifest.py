@@ -46,7 +46,7 @@ class _Manifest(_Strict):
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """What a manifest says.
+    """The content of a manifest.
 
     Raises:
         DamagedError: naming the file, if it cannot be read, was changed since it was written, or is

@@ -91,7 +91,7 @@ def experiment(
 
 
 def decided(preset: str, dataset: str) -> dict[str, Settings]:
-    """What a preset says for a data set, by stage; for the rest the configs' defaults hold.
+    """A preset's settings for a data set, by stage; all others are the configs' defaults.
 
     Args:
         preset: its name, or "auto".

@@ -164,7 +164,7 @@ class Run:
         return mmap.read(self.folder / RESERVED, write=True).tensors
 
     def save_reserved(self, record: dict[str, Any]) -> None:
-        """Makes what was reserved, and is filled, the whole state of this run.
+        """Commits the reserved, filled file as the complete state of this run.
 
         Raises:
             StoreError: see `save`.
@@ -248,7 +248,7 @@ class Run:
         return found.st_ino, found.st_mtime_ns
 
     def load_or_warn(self) -> Saved | None:
-        """`load`, for what is quickly made again: None, with a RunWarning, where it is damaged."""
+        """`load`, for runs that take seconds: None, with a RunWarning, if it is damaged."""
         try:
             return self.load()
         except DamagedError as error:

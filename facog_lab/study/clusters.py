@@ -61,7 +61,7 @@ class MissingDaskError(LabError, ImportError):
 
 
 class Where(Config):
-    """Who runs a sweep, and how long: processes of this machine unless something else is named.
+    """Where a sweep runs, and its time limit; by default in processes of this machine.
 
     Without any of these, Dask's own setting `scheduler-address` (DASK_SCHEDULER_ADDRESS) counts.
     """

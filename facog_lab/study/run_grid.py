@@ -85,7 +85,7 @@ class Job(NamedTuple):
     Attributes:
         task: what is run.
         file: where its rows go.
-        about: what every row says of data set, imbalance ratio, preset and seed.
+        about: data set, imbalance ratio, preset and seed, as in every row.
     """
 
     task: Task
@@ -196,7 +196,7 @@ class Clock:
 
 
 def run(wanted: Wanted, command: str) -> Failures:
-    """Runs what is missing, and says what could not be run.
+    """Runs what is missing, and reports what failed.
 
     Args:
         wanted: what.

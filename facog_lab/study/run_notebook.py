@@ -69,7 +69,7 @@ def execute(
 
 def _of_this_python(environment: Mapping[str, str]) -> type[KernelManager]:
     """What starts kernels of the running Python, whatever kernels are installed by a name."""
-    # What a kernel says of its sockets, or of being ended, is no help here.
+    # A kernel's messages about its sockets, or about being ended, do not help here.
     command = make_ipkernel_cmd(extra_arguments=["--log-level=CRITICAL"])
 
     class Manager(AsyncKernelManager):

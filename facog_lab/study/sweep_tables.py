@@ -113,7 +113,7 @@ def live(todo: Sequence[Point], rows: Iterable[Row]) -> list[Row]:
 
 
 def table(todo: Sequence[Point], found: dict[str, Row]) -> str:
-    """The points and what is known of them, one a line, as HTML.
+    """The points and their results, one per row, as HTML.
 
     Args:
         todo: the points.
