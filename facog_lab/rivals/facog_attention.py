@@ -1,4 +1,4 @@
-"""FACoG-attention (ours): a G that sees what it mixes, and transfers spread from larger classes.
+"""FACoG-attention (ours): a G that sees what it mixes, and transfers spread from large classes."""
 
 from __future__ import annotations
 
