@@ -17,7 +17,7 @@ demo: .venv/installed ## notebooks 00 to 06 headless, pages in outputs/index.htm
 test: .venv/installed ## all tests; ARGS="-k losses" chooses some
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
-test-faults: .venv/installed ## kills, full disks, rotten files, hostile input: up to 25 minutes
+test-faults: .venv/installed ## kills, full disks, corrupted files, malicious input: up to 25 minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup tests/faults -m "long or not long" $(ARGS)
 
 test-browser: .venv/browser ## JupyterLab in a real Chromium; screenshots in outputs/browser
@@ -29,10 +29,11 @@ lab: .venv/installed ## JupyterLab at the notebooks
 bench: .venv/installed ## speed of every stage, into benchmarks/results/speed.json; ARGS="views step"
 	$(BIN)/python -m benchmarks.speed $(ARGS)
 
-check: .venv/installed ## formatting, lint (notebooks included), types
+check: .venv/installed ## formatting, lint (notebooks included), types, directions of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: .venv/installed ## formats code and notebooks
 	$(BIN)/ruff format .

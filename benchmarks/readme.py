@@ -33,6 +33,7 @@ METHODS = {
     "balanced_softmax": "Balanced Softmax, head only",
 }
 AGAINST = "random_oversampling"
+TEST_IMAGES = {"full": "", "gamo": ", GAMO's test images"}  # by protocol, after the score
 
 
 def table(name: str) -> str:
@@ -43,7 +44,7 @@ def table(name: str) -> str:
     protocols = list(dict.fromkeys(row["protocol"] for row in rows))
     full = select(rows, protocol="full")
     tests = significance.summary(full, against=AGAINST)
-    head = ["method"] + [f"{m}, {p}" for p in protocols for m in ("ACSA", "GM")]
+    head = ["method"] + [f"{m}{TEST_IMAGES[p]}" for p in protocols for m in ("ACSA", "GM")]
     head += ["tail 20%", "ACSA gain (p)", "entropy of w"]
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     there = {row["method"] for row in rows}
@@ -70,24 +71,24 @@ def _note(path: Any, rows: list[Row]) -> str:
     counts = Counter(row["method"] for row in rows if row["method"] in METHODS).values()
     seeds = max(counts)
     shown = f"{seeds}" if min(counts) == seeds else f"{min(counts)} to {seeds}"
-    over = (
-        "One seed, so no spread" if seeds == 1 else f"Mean ± standard deviation over {shown} seeds"
-    )
-    if rows[0]["dictionary"]:
-        over += " of phase 2, on the features of one phase 1"
-    elif seeds > 1:
-        over += ", each with its own subset and phase 1"
+    of = " of phase 2, on the features of one phase 1" if rows[0]["dictionary"] else ""
+    if seeds == 1:
+        over, p = f"One seed{of}: no standard deviation and no test", ""
+    else:
+        of = of or ", each with its own subset and phase 1"
+        over, p = f"Mean ± standard deviation over {shown} seeds{of}", "; p: paired t-test"
     machine = run["gpu"] if run["device"] == "cuda" else "a CPU"
     took = [
-        f"{name} took {statistics.median(seconds):.0f} s"
-        for name, method in (("phase 1", "phase1"), ("FACoG", "facog"))
+        f"{name} {statistics.median(seconds):.0f} s"
+        for name, method in (("phase 1", "phase1"), ("FACoG's phase 2", "facog"))
         if (seconds := [r["seconds"] for r in select(rows, method=method) if r["seconds"]])
     ]
-    note = f" ({run['note']})" if run.get("note") else ""
+    note = f" Note: {run['note'].rstrip('.')}." if run.get("note") else ""
     return (
-        f"{over}; percent. Gain over random oversampling in points, p of the paired t-test. "
-        f"{rows[0]['parameters']:,} parameters; {' and '.join(took) or 'made'} on {machine}{note}, "
-        f"torch {run['versions']['torch']}. From `{path.stem.rsplit('_', 1)[0]}_seed*.json`."
+        f"{over}; percent. Gain: ACSA minus random oversampling's, in points{p}. "
+        f"{rows[0]['parameters']:,} parameters. Trained on {machine} with torch "
+        f"{run['versions']['torch']}: {', '.join(took)}.{note} "
+        f"Source: `benchmarks/results/{path.stem.rsplit('_', 1)[0]}_seed*.json`."
     )
 
 

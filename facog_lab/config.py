@@ -26,7 +26,7 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 class LabError(Exception):
-    """What the lab itself says is wrong: the message names the thing and the remedy."""
+    """An error reported by the lab itself: the message names the cause and the remedy."""
 
 
 class ConfigError(LabError, ValueError):
@@ -38,7 +38,7 @@ class ConfigError(LabError, ValueError):
 
 
 class DataError(LabError, RuntimeError):
-    """A data set is missing, damaged, or does not suit what is asked of it."""
+    """A data set is missing, damaged, or unsuitable for the settings."""
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the message is the whole story."""
@@ -61,7 +61,7 @@ class Config(BaseModel):
 
     # Fields that came after runs had been recorded, each with what those runs did. A field of that
     # value is not written down, and a record without it is read so: old keys and histories stay.
-    # A class has those of its bases besides its own. tests/test_keys.py knows if one is forgotten.
+    # A class inherits those of its bases. tests/test_keys.py fails if one is forgotten.
     LATER: ClassVar[dict[str, Any]] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

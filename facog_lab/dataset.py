@@ -62,7 +62,7 @@ class LongTailed:
         std: likewise, above 0.
         split_hash: SHA-256 of index and labels as little-endian int64.
         fingerprint: of the split and all images and test labels; what a run's key is made of.
-        audit: what was found in one's own data, see `data.audit`; None for published sets.
+        audit: the check of a user's own data, see `data.audit`; None for published sets.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Where tensors are computed, and what is fast there."""
+"""The device that tensors are computed on, and settings that make it fast."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from facog_lab.settings import MAX_N_S
 
 @dataclass(frozen=True)
 class FeatureDictionary:
-    """Training features grouped by class, and the test features beside them.
+    """Training features grouped by class, and the test features.
 
     Attributes:
         features: (R, D) float32, or float16 where it was made so; the rows of a class next to each

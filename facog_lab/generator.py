@@ -3,7 +3,7 @@
 An oversampler is fitted to a dictionary when it is made, takes training steps, and gives features
 for wanted labels. FACoG (§3.3) mixes n_s real features of the class with convex weights w that it
 learns, f̃ = Σ w_i f_i. The null baselines, which say what the learning is worth, and the rivals are
-in `rivals`, registered alike.
+in `rivals`, registered in the same way.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class Mix(NamedTuple):
 
 
 class Oversampler(Protocol):
-    """What phase 2 asks of an oversampler."""
+    """What an oversampler offers to phase 2."""
 
     @property
     def parts(self) -> Mapping[str, nn.Module | torch.optim.Optimizer]:
-        """Networks and optimisers, by name: what a later session needs to go on."""
+        """Networks and optimisers, by name: the state that a later session needs."""
         ...
 
     def train_step(self, controls: Controls, rng: torch.Generator) -> dict[str, Tensor]:
@@ -81,7 +81,7 @@ class Given(NamedTuple):
         dictionary: what it is fitted to; all that it makes lies on the same device.
         projector: f_proj of phase 1.
         classifier: f_cls, the very module that phase 2 trains, only to be looked at: the generators
-            of GAMO and SAFA learn from what it says at present.
+            of GAMO and SAFA learn from its present output.
     """
 
     config: Phase2Config
@@ -116,7 +116,7 @@ def make_oversampler(
 
 
 class FACoG:
-    """The paper's oversampler: G proposes w, D and the frozen projector say what is wrong with it.
+    """The paper's oversampler: G proposes w; D and the frozen projector give the losses.
 
     Args:
         given: the features to mix, and the settings.
@@ -262,7 +262,7 @@ def mix(dictionary: FeatureDictionary, rows: Tensor, weights: Tensor) -> Mix:
 
 
 def combine(features: Tensor, rows: Tensor, weights: Tensor) -> Mix:
-    """`mix` for whoever has the features of the rows already, (B, n_s, D)."""
+    """`mix` where the features of the rows are given already, (B, n_s, D)."""
     return Mix(torch.einsum("bn,bnd->bd", weights, features), weights, rows)
 
 

@@ -136,7 +136,7 @@ def discriminator_adversarial(real_scores: Tensor, generated_scores: Tensor) -> 
         generated_scores: (B',), D's scores of generated features.
 
     Returns:
-        A scalar, at least 0; 0.5 if D cannot tell them apart and says 1/2 to all.
+        A scalar, at least 0; 0.5 if D cannot distinguish them and scores all 1/2.
 
     Example:
         >>> discriminator_adversarial(torch.tensor([0.5]), torch.tensor([0.5])).item()

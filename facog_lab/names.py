@@ -60,7 +60,7 @@ def label(name: str) -> str:
 
 
 def as_text(name: object, width: int = 40) -> str:
-    """A name so that plotly shows it as it is, never reads it as HTML, formula or template."""
+    """A name escaped for plotly, so that it is not read as HTML, formula or template."""
     shown = " ".join(str(name).split())
     shown = shown if len(shown) <= width else shown[: width - 1] + "…"
     return html.escape(shown, quote=False).replace("$", "&#36;").replace("%", "&#37;")

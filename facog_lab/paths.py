@@ -1,4 +1,4 @@
-"""Where files lie; files that are whole or not there; what a disk says about them in words."""
+"""Where files are; atomic writes; errors of the disk in words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class StoreError(LabError, RuntimeError):
 
 
 class DamagedError(StoreError):
-    """A file of a run is missing, or is not what was written."""
+    """A file of a run is missing or damaged."""
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(path, what)  # so that it can be sent to another process
@@ -71,7 +71,7 @@ def named_folder(variable: str) -> Path | None:
 
 
 def shortened(text: str) -> str:
-    """A text that somebody gave, for an error: the beginning of one without end."""
+    """A text from outside, for an error message: only the beginning of a long one."""
     return repr(text if len(text) <= 200 else text[:200] + "…")
 
 
@@ -93,7 +93,7 @@ def own_cache() -> Path | None:
 
 @contextlib.contextmanager
 def written_or_said(folder: Path, size: int = 0) -> Iterator[None]:
-    """Turns what the system says while a folder is written into an error that says what to do.
+    """Turns a system error while a folder is written into one that says what to do.
 
     Args:
         folder: that is written to; it need not be there yet.
@@ -110,13 +110,13 @@ def written_or_said(folder: Path, size: int = 0) -> Iterator[None]:
         free = shutil.disk_usage(there).free
         raise StoreError(
             f"{folder}: nothing was saved ({error.strerror or error}); {size:,} bytes were to be "
-            f"written, {free:,} are free. What was saved before is untouched, and training in "
-            "memory can go on. Make room, or name another folder in FACOG_OUTPUTS."
+            f"written, {free:,} are free. Earlier saves are untouched, and training in "
+            "memory can continue. Free some space, or name another folder in FACOG_OUTPUTS."
         ) from error
 
 
 def check_place(folder: Path) -> None:
-    """Looks for what is in the way of a folder, before there is work to be written to it.
+    """Checks that a folder can be written, before there are results to write to it.
 
     Raises:
         StoreError: if a file, or a link that leads nowhere, has its name or that of one above it.
@@ -174,7 +174,7 @@ def new_folder(parent: Path, name: str) -> Path:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Writes a file so that its name stands for the whole content or for what was there before."""
+    """Writes a file atomically: its name has either the new content or the old."""
     part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         part.unlink(missing_ok=True)

@@ -41,7 +41,7 @@ class Objective(nn.Module):
     """
 
     contrastive = True  # whether the projector learns; if not, no views are made for it
-    detach_features = False  # whether the classifier only looks at what the contrast learns
+    detach_features = False  # whether the classifier's gradient stops at the features
     class_weights: Tensor
 
     def __init__(self, config: Phase1Config, class_counts: Tensor, feature_dim: int) -> None:
@@ -152,7 +152,7 @@ class Phase1:
     """The phase-1 loop: an iterator that takes one step of SGD at every `next`.
 
     Randomness depends on (seed, epoch, image) alone: a loop that is given the state of an epoch's
-    end goes on as the one that made it, and several processes make the same but for last digits.
+    end resumes as the one that made it, and several processes agree with one up to the last digits.
 
     Args:
         config: its settings.
@@ -254,7 +254,7 @@ class Phase1:
         return self.views(self.world.share(self.order[batch]), epoch)
 
     def parts(self, saved: Any = None) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        """What an epoch's end leaves behind, besides step and history; `saved` changes nothing."""
+        """The state at an epoch's end, apart from step and history; `saved` changes nothing."""
         return {"model": self.model, "objective": self.objective, "optimizer": self.optimizer}
 
     def resumed(self) -> None:

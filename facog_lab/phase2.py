@@ -138,8 +138,8 @@ class Phase2:
     def classifier_step(self, controls: Controls, rng: torch.Generator) -> dict[str, Tensor]:
         """One step of f_cls: cross-entropy on generated features and on as many real ones.
 
-        The real ones are drawn from all rows alike, so head classes stay as frequent as they are.
-        The paper's sentence, option "literal", has generated features alone.
+        The real ones are drawn uniformly from all rows, so head classes stay as frequent as they
+        are. The option "literal", as the paper's text reads, uses generated features only.
         """
         loss, generated = self.classifier_loss(controls, rng)
         if controls.train("classifier"):
@@ -201,7 +201,7 @@ class Phase2:
     def parts(
         self, saved: Iterable[str] | None = None
     ) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        """What a later session needs to go on from here, besides the step and the history.
+        """What a later session needs to resume from here, apart from the step and the history.
 
         Args:
             saved: names of tensors that will be put into the parts: the oversamplers that they

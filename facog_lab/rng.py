@@ -1,4 +1,4 @@
-"""Randomness derived from what it is for (seed, step, sample), so that a resume needs no state.
+"""Randomness derived from seed, step and sample, so that a resume needs no generator state.
 
 Two kinds. `rng_for` gives a private torch.Generator for one step. `uniform` is counter-based: each
 sample's numbers depend on (seed, epoch, its index, stream) alone, hence not on the batch it is in,

@@ -166,7 +166,9 @@ class Phase1Config(LossConfig):
 class DictionaryConfig(Config):
     """Settings of the feature dictionary."""
 
-    views: int = Field(0, ge=0, le=100, description="augmented features per image, besides its own")
+    views: int = Field(
+        0, ge=0, le=100, description="augmented features per image, plus the clean one"
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="of the augmented views")
 
 

@@ -150,7 +150,7 @@ def test_a_failing_notebook_is_kept_and_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FACOG_OUTPUTS", str(tmp_path / "outputs"))
     monkeypatch.setattr(demo, "project_root", lambda: tmp_path)
 
-    assert demo.main() == 1
+    assert demo.main([]) == 1
     shown = capsys.readouterr().out
     assert "01_bad.ipynb: cell In [2] failed with ZeroDivisionError: division by zero" in shown
     assert "02_never" not in shown
@@ -177,7 +177,7 @@ def test_pages_are_not_written_through_links(tmp_path, monkeypatch, capsys):
     for name in ("00_good.ipynb", "00_good.html", "plotly.min.js", "../index.html"):
         (folder / name).symlink_to(precious)
     precious.write_text("precious")
-    assert demo.main() == 0
+    assert demo.main([]) == 0
     assert precious.read_text() == "precious"
     assert not any(path.is_symlink() for path in (tmp_path / "outputs").rglob("*"))
 
@@ -186,4 +186,4 @@ def test_a_file_in_the_place_of_the_outputs_is_said(tmp_path, monkeypatch):
     (tmp_path / "outputs").write_text("a file")
     monkeypatch.setenv("FACOG_OUTPUTS", str(tmp_path / "outputs"))
     with pytest.raises(StoreError, match="outputs is a file, and a folder belongs there"):
-        demo.main()
+        demo.main([])

@@ -253,7 +253,7 @@ def test_a_method_that_its_level_does_not_have(cell, message, outputs):
 def test_options_that_do_not_go_together(capsys):
     for arguments, message in (
         (["--dictionary", "nothing"], "--dictionary nothing: there are cifar100_lt_100_seed0"),
-        (["--dictionary", "cifar100_lt_100_seed0", "--ratios", "10"], "in the place of"),
+        (["--dictionary", "cifar100_lt_100_seed0", "--ratios", "10"], "replaces --datasets"),
     ):
         with pytest.raises(SystemExit):
             tables.parsed(["--table", "1", *arguments])

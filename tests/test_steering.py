@@ -52,7 +52,7 @@ class TestReplay:
         assert run.folder.parent.name == "steered"
         assert same(replay.repeat(run.folder), run.loop)
         assert replay_command.main([str(run.folder)]) == 0
-        assert "the same bytes" in capsys.readouterr().out
+        assert "identical bytes" in capsys.readouterr().out
 
     def test_a_run_that_came_out_otherwise_is_an_error(self, capsys):
         run = steer(Steered(runs.open(settings(seed=1))))
@@ -91,7 +91,7 @@ class TestReplay:
         assert "the metrics" in str(caught.value)
         assert "classifier" not in str(caught.value)
         assert replay_command.main([str(run.folder)]) == 1
-        assert "the same bytes" not in capsys.readouterr().out
+        assert "identical bytes" not in capsys.readouterr().out
         path.write_bytes(honest)
         assert replay_command.main([str(run.folder)]) == 0
 

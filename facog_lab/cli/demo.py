@@ -3,8 +3,8 @@
     facog-lab demo
 
 Leaves executed notebooks and their pages in outputs/demo/, and outputs/index.html that links them.
-The pages need neither kernel nor network: plotly.js lies beside them, equations are MathML. Plotly
-is imported here to put figures on a page; they are made by `figures`.
+The pages need neither kernel nor network: plotly.js is stored beside them, equations are MathML.
+Plotly is imported here to put figures on a page; `plots` makes them.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def execute(notebook: Path, folder: Path) -> Done:
         error = run_notebook.execute(notebook, copy, folder, progress_bar=sys.stderr.isatty())
         error = error.partition("\n")[0]
     except DeadKernelError as e:
-        error = f"the kernel died, perhaps for want of memory: {e}"
+        error = f"the kernel died, perhaps out of memory: {e}"
     first = nbformat.read(notebook, as_version=4).cells[0].source
     title, _, text = first.partition("\n")
     paragraph = text.strip().partition("\n")[0].removeprefix("**Question.**")

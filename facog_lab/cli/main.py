@@ -10,7 +10,7 @@ COMMANDS = {
     "train": "phase 1 of an experiment, alone or under torchrun",
     "tables": "the cells of the paper's tables and figures, over seeds",
     "sweep": "a notebook, or the tables, for every point of a grid",
-    "replay": "a steered run again, from its history",
+    "replay": "replays a steered run from its history, bit for bit",
 }
 
 
@@ -28,6 +28,6 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         status: int = module.main(words[1:])
     except KeyboardInterrupt:
-        print("Stopped. What was made is kept; the next run goes on from there.", file=sys.stderr)
+        print("Stopped. Finished work is kept; the next run resumes from there.", file=sys.stderr)
         return 130
     return status

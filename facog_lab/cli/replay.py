@@ -1,4 +1,4 @@
-"""Replays steered runs, and says whether they come out the same, bit for bit.
+"""Replays steered runs and reports whether the result is identical, bit for bit.
 
 facog-lab replay outputs/digits/steered/2026-11-23_14-15-03
 """
@@ -13,7 +13,7 @@ from facog_lab.runs.replay import repeat
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Replays the steered runs whose folders are named; 1 if one came out otherwise."""
+    """Replays the steered runs whose folders are named; 1 if one differs."""
     parser = argparse.ArgumentParser(
         "facog-lab replay",
         description=__doc__,
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         for folder in parser.parse_args(arguments).folder:
             loop = repeat(folder)
             scores = loop.evaluate()
-            print(f"{folder}: {loop.step} steps, the same bytes; ACSA {scores.acsa:.4f}")
+            print(f"{folder}: {loop.step} steps, identical bytes; ACSA {scores.acsa:.4f}")
     except LabError as error:
         print(error)
         return 1

@@ -4,11 +4,10 @@
     facog-lab sweep notebooks/03_phase2.ipynb --grid n_s=1,5 --scheduler tcp://host:8786
     facog-lab sweep tables --table 2 --seeds 0 1 2
 
-A point is one execution by papermill, a task of Dask: who runs it, and again where a worker was
-lost, is Dask's business. Points that were run are not run again, those that failed or were cut off
-are: give the same command again. In the place of a notebook, tables with its own
-options runs the cells of the paper's tables, a task for each data set and seed. docs/sweeps.md has
-clusters.
+A point is one execution by papermill, a task of Dask, which schedules it and retries it where a
+worker was lost. Finished points are not run again; those that failed or were interrupted are: give
+the same command again. In place of a notebook, `tables` with its own options runs the cells of the
+paper's tables, a task for each data set and seed. docs/sweeps.md describes clusters.
 """
 
 from __future__ import annotations
@@ -40,9 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
     add("--grid", action="append", default=[], metavar="NAME=VALUES", help="values with commas")
     add("--scheduler", help="address of a Dask scheduler, as tcp://host:8786")
     add("--cluster", help="class of a Dask cluster, as dask_jobqueue.SLURMCluster")
-    add("--cluster-options", type=json.loads, default={}, help="what it is called with, as JSON")
-    add("--workers", help="how many; on this machine a core each unless said")
-    add("--timeout", help="seconds that a point may take; then it is ended, and a failed row")
+    add("--cluster-options", type=json.loads, default={}, help="its options, as JSON")
+    add("--workers", help="how many; default on this machine: one per core")
+    add("--timeout", help="time limit for a point in seconds; then it ends as a failed row")
     options, more = parser.parse_known_args(arguments)
     if more and options.what != TABLES:
         parser.error(f"unknown: {' '.join(more)}")

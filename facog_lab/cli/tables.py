@@ -6,8 +6,8 @@
 
 Every seed draws its own long-tailed subset, initial weights and views; with --dictionary it draws
 those of phase 2 alone, on features kept in benchmarks/dictionaries. Rows that are in the files are
-not made again, runs that are in outputs/ are loaded, one that was cut off is resumed: give the same
-command again. A cell that fails, whatever the reason, is listed at the end, and the others are run.
+not made again, runs in outputs/ are loaded, an interrupted one is resumed: give the same command
+again. A cell that fails for any reason is listed at the end, and the others are run.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def parsed(arguments: list[str]) -> Wanted:
     if options.dictionary not in (None, *kept):
         parser.error(f"--dictionary {options.dictionary}: there are {', '.join(kept)}")
     if options.dictionary and (options.datasets or options.ratios or options.publish):
-        parser.error("--dictionary stands in the place of --datasets, --ratios and --publish")
+        parser.error("--dictionary replaces --datasets, --ratios and --publish")
     return Wanted(**vars(options))
 
 

@@ -1,1 +1,1 @@
-"""Readers: known data sets, folders, zips and lists, and a look at them before training."""
+"""Readers: known data sets, folders, zips and lists, and the check of data before training."""

@@ -35,7 +35,7 @@ def make_long_tailed(
     Args:
         images: (N, H, H), (N, H, H, C) or (N, C, H, H) uint8, C 1 or 3.
         labels: (N,), one of each image: texts, or whole numbers.
-        test: images and labels to test on; a fifth of each class is held out if there are none.
+        test: images and labels to test on; without them a fifth of each class is held out.
         profile: how many images each class keeps, see `long_tail_counts`.
         ratio: largest class / smallest class, of "exponential".
         name: of the data set; its runs lie under it, and it takes part in drawing the images.

@@ -1,6 +1,6 @@
-"""A look at one's own data before anything is trained on them, said in a small table.
+"""A check of a user's own data before anything is trained on them, reported in a small table.
 
-What cannot be right is an error. What may be right is said, with what it means.
+What cannot be right is an error. What may be right is reported, with its consequence.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Audit:
     alarms: tuple[str, ...]
 
     def rows(self) -> Iterator[tuple[str, str]]:
-        """The table: what is told about, and what is told."""
+        """The rows of the table: topic and text."""
         train, test = zip(*self.counts.values(), strict=True)
         yield "layout", shown(self.layout.words)
         yield "classes", f"{len(self.counts):,}: {examples(list(self.counts))}"
@@ -111,7 +111,7 @@ class Audit:
 def look(
     name: str, source: Source, kept: Tensor, published: bool, report: Report | None = None
 ) -> Audit | None:
-    """Looks through a data set; None if it has no files of one's own.
+    """Checks a data set; None if it has no files of the user's own.
 
     Args:
         name: of the data set.

@@ -126,7 +126,7 @@ def read_idx(path: Path) -> Tensor:
     """An IDX file of bytes, e.g. (60000, 28, 28) uint8.
 
     Raises:
-        DataError: if it is damaged, or not of the size that its header tells.
+        DataError: if it is damaged, or not of the size given in its header.
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:

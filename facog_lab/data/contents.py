@@ -1,4 +1,4 @@
-"""Many files at once, by threads; hashes of what they hold, read once and kept beside the runs."""
+"""Reads many files at once, in threads; hashes of their contents, computed once and stored."""
 
 from __future__ import annotations
 

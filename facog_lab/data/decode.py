@@ -162,7 +162,7 @@ class Headers(NamedTuple):
 
     Attributes:
         sizes: (width, height) of each.
-        kinds: how many are grey, and how many are otherwise not plain.
+        kinds: how many are grey, and how many have another unusual format.
     """
 
     sizes: list[tuple[int, int]]
@@ -178,7 +178,7 @@ def survey(files: Files, names: Sequence[str], report: Report | None = None) -> 
     """Reads the headers of images, with a line of progress now and then.
 
     Raises:
-        DataError: if some have none, naming the first, and how many there are.
+        DataError: if some have none, naming the first, and their number.
     """
 
     def header(name: str) -> tuple[tuple[int, int], list[str]] | str:
@@ -224,7 +224,7 @@ def opened(files: Files, name: str) -> Iterator[Image.Image]:
     """An image whose header is read, its pixels not yet.
 
     Raises:
-        DataError: naming the file, for whatever goes wrong while it is opened or used.
+        DataError: naming the file, for any error while it is opened or used.
     """
     try:
         with files.open(name) as stream, Image.open(stream, formats=FORMATS) as image:

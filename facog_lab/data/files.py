@@ -39,7 +39,7 @@ NEITHER = "no such folder or .zip file"
 
 
 class Stamp(NamedTuple):
-    """What tells whether a file is still the same, without reading it."""
+    """Facts that show whether a file is unchanged, without reading it."""
 
     size: int  # bytes
     mtime_ns: int
@@ -85,7 +85,7 @@ def open_files(path: Path) -> Files:
 
 
 def regular(path: Path) -> os.stat_result:
-    """What the system knows of a file that can be read to its end.
+    """The system's facts about a file that can be read to its end.
 
     Raises:
         OSError: if it is missing, no regular file (which is not opened), or larger than any image;

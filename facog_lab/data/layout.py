@@ -47,7 +47,7 @@ class Layout:
         test: the test images of each class.
         unused: what is not used, by reason.
         links: the files and folders among them that are links.
-        notes: what a person should look at.
+        notes: what the user should check.
     """
 
     words: str
@@ -227,7 +227,7 @@ def _but(others: list[str]) -> str:
 
 
 def _odd_classes(classes: ClassFiles) -> list[str]:
-    """What a person should look at in the names and folders of classes."""
+    """What the user should check in the names and folders of classes."""
     plain: dict[str, list[str]] = {}
     for name in classes:
         plain.setdefault(_plain(name), []).append(name)

@@ -53,7 +53,7 @@ class Listing:
     notes: list[str] = field(default_factory=list)
 
     def pass_by(self, reason: str, name: str) -> None:
-        """Notes what is not looked at."""
+        """Records what is skipped."""
         self.passed.setdefault(reason, []).append(name)
 
 
@@ -157,7 +157,7 @@ def suffix(name: str) -> str:
 
 
 def shown(name: str) -> str:
-    """A name as it can be printed; in quotes, with escapes, if it would not show as it is."""
+    """A name for printing; quoted and escaped if it has invisible characters."""
     return name if name.isprintable() and name == name.strip() else repr(name)
 
 

@@ -94,8 +94,8 @@ def read_pair(train_list: Path, test_list: Path) -> Pair:
     if untested := set(numbers) - set(test.labels):
         raise DataError(
             f"{test_list}: no image of label {min(untested)}, which {train_list.name} has (the "
-            f"same is true of {len(untested):,} of {len(numbers):,} labels), so that nothing "
-            "could be said of that class. Add test images, or take it out of the other list."
+            f"same is true of {len(untested):,} of {len(numbers):,} labels), so that class "
+            "could not be tested. Add test images, or remove it from the other list."
         )
     folder_of = _usual(zip(train.labels, _folders(train), strict=True))
     class_names, notes = tuple(folder_of[number] for number in numbers), []
@@ -148,8 +148,8 @@ def _check_alike(train_list: Path, test_list: Path, label_of: dict[str, int], te
         if label_of.get(folder, label) != label:
             raise DataError(
                 f"{test_list}: images of the folder {folder!r} have label {label}, but in "
-                f"{train_list.name} they have label {label_of[folder]}. The two lists must number "
-                "the classes alike."
+                f"{train_list.name} they have label {label_of[folder]}. Both lists must number "
+                "the classes in the same way."
             )
 
 

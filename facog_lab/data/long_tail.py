@@ -97,7 +97,7 @@ def _truncated(largest: int, ratio: float, rank: int, last: int) -> int:
 
 
 def _remedy(available: Sequence[int], wanted: int) -> str:
-    """What to ask for instead: ratios for which no class is asked for more than it has."""
+    """A suggestion: ratios for which no class needs more images than it has."""
     ranked, last = sorted(available, reverse=True), max(1, len(available) - 1)
     most = min(10_000, ranked[0])  # of larger ones the last class is asked for no image
     # The ratio at which a class would be asked for one image more than it has.

@@ -1,7 +1,7 @@
 """Images decoded ahead of the steps that need them, by worker processes.
 
-Only decoding is ahead: a batch's images are the same whoever decodes them, and views are made of
-them by (seed, epoch, image) afterwards, on the device.
+Only decoding is ahead: a batch's images are the same whichever process decodes them, and their
+views are made afterwards by (seed, epoch, image), on the device.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ NO_NUMBERS = (
 class FeatureOversampler(BaseOverSampler):
     """Balances plain arrays with any of the lab's oversamplers.
 
-    What the lab has from phase 1 does not exist here, so that something stands in:
+    There is no phase 1 here, so its parts are replaced:
 
     * f_proj is the identity, so L_asc compares the samples themselves, brought to length 1;
     * f_cls, which GAMO and SAFA learn from, begins untrained and learns in turns with them, from
@@ -171,7 +171,7 @@ class FeatureOversampler(BaseOverSampler):
         return np.concatenate(made)
 
     def _loop(self, values: NDArray[np.float32], labels: NDArray[np.int64], seed: int) -> Phase2:
-        """Phase 2 on the samples, with what stands in for phase 1, after its steps."""
+        """Phase 2 on the samples, after its steps; phase 1 is replaced as described above."""
         features, owner = torch.as_tensor(values), torch.as_tensor(labels)
         dictionary = FeatureDictionary.build(
             features=features,
@@ -199,7 +199,7 @@ class FeatureOversampler(BaseOverSampler):
 
     @contextlib.contextmanager
     def _own_words(self, columns: Columns) -> Iterator[None]:
-        """What goes wrong inside, in terms of what a user of the sampler can change."""
+        """Reports errors inside in terms of what a user of the sampler can change."""
         rows, width = columns.features.shape
         asked = f"oversampler = {self.oversampler!r} on {rows:,} rows of {width:,} columns"
         try:

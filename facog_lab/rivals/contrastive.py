@@ -46,7 +46,7 @@ def k_positive_contrastive(
         labels: (2B,) int64.
         temperature: τ, above 0.
         rng: draws the positives; on the device of the embeddings.
-        k: how many positives besides the other view, at least 0.
+        k: how many positives in addition to the other view, at least 0.
         targets: (C, D_P), a point of length 1 for each class; none when None.
 
     Returns:
@@ -58,7 +58,7 @@ def k_positive_contrastive(
     Example:
         >>> z, rng = torch.tensor([[1.0, 0.0]]).repeat(4, 1), torch.Generator()
         >>> loss = k_positive_contrastive(z, torch.tensor([0, 1, 0, 1]), 1.0, rng)
-        >>> round(loss.item(), 4)  # log 3: all three others are alike
+        >>> round(loss.item(), 4)  # log 3: all three others are equally similar
         1.0986
     """
     losses._check(embeddings, labels, temperature)
@@ -198,7 +198,7 @@ def uniformity(points: Tensor, temperature: float = 0.07) -> Tensor:
 
 
 class Contrastive(Objective):
-    """Contrast alone: the classifier only looks on, and a linear head follows."""
+    """Contrastive loss only: the classifier is not trained, and a linear head follows."""
 
     detach_features = True
 
@@ -257,7 +257,7 @@ class TSC(Contrastive):
         self.target_of.copy_(torch.from_numpy(linear_sum_assignment(-nearness)[1]))
 
 
-@register_objective("bcl", label="BCL", family="contrastive", about="classes weigh alike")
+@register_objective("bcl", label="BCL", family="contrastive", about="classes have equal weight")
 class BCL(OfLoss):
     """Balanced contrastive learning (Zhu et al. 2022), with Balanced Softmax for the classifier."""
 

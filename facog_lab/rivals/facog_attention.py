@@ -1,4 +1,4 @@
-"""FACoG-attention (ours): a G that sees what it mixes, and borrows the spread of larger classes."""
+"""FACoG-attention (ours): a G that sees what it mixes, and transfers spread from large classes."""
 
 from __future__ import annotations
 
@@ -106,12 +106,12 @@ class TransferGenerator(nn.Module):
 
 
 class FACoGAttention(FACoG):
-    """FACoG with a G that sees what it mixes and may leave the convex hull: past the paper (ours).
+    """FACoG with a G that sees what it mixes and may leave the convex hull (ours, not the paper's).
 
     f̃ = Σ w_i f_i + g (a - b), where a and b are two features of one of the 5 nearest head classes,
-    drawn anew for every sample, and G says w and g. L_adv and L_asc as in FACoG. A tail class of
-    five features has little spread of its own; that of similar, larger classes is borrowed.
-    Features that are never negative stay so (ReLU).
+    drawn independently for every sample, and G outputs w and g. L_adv and L_asc as in FACoG. A tail
+    class of five features has little spread of its own; that of similar, larger classes is
+    transferred to it. Features that are never negative stay so (ReLU).
     """
 
     @functools.cached_property

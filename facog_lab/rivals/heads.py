@@ -29,7 +29,7 @@ HELD_OUT = 0.2  # share of the training images that τ is chosen on
 
 
 class HeadConfig(LossConfig):
-    """Settings of a classifier that is trained anew on phase-1 features."""
+    """Settings of a classifier that is retrained on phase-1 features."""
 
     loss: choice(registry.losses) = Field(  # type: ignore[valid-type]
         "ce", description="what is minimised"
@@ -41,7 +41,7 @@ class HeadConfig(LossConfig):
     )
     start: Literal["phase1", "new_last_layer", "new_linear"] = Field(
         "phase1",
-        description="phase 1's classifier, with its last layer made anew or not, or a new linear "
+        description="phase 1's classifier, with a new last layer or not, or a new linear "
         "layer on the features",
     )
     sampling: Literal["images", "classes"] = Field(
@@ -204,7 +204,7 @@ def fit(
 def batch(
     config: HeadConfig, dictionary: FeatureDictionary, rows: Tensor, rng: torch.Generator
 ) -> Tensor:
-    """(batch_size,) int64 rows of the dictionary: of all alike, or of all classes alike."""
+    """(batch_size,) int64 rows of the dictionary: uniform over rows, or over classes."""
     size, device = (config.batch_size,), rows.device
     if config.sampling == "images":
         return rows[torch.randint(len(rows), size, generator=rng, device=device)]
@@ -248,7 +248,7 @@ def choose_tau(
     """The τ of `TAUS` with the highest mean class recall on held-out training images.
 
     Phase 1's classifier was fitted to every training image, so it cannot be asked about them: a
-    last layer made anew is trained on the others, as phase 2 trains, and τ is chosen for that one.
+    new last layer is trained on the others, as phase 2 trains, and τ is chosen for that one.
     The backbone has seen all images, so held-out recall is higher than it would be on new ones;
     where it is perfect for many τ, the middle one of the best is taken.
 
@@ -290,7 +290,7 @@ def held_out(dictionary: FeatureDictionary, seed: int, share: float = HELD_OUT) 
 
 
 def _check_finite(figures: dict[str, float], phase: str, first: int, last: int, rates: str) -> None:
-    """Stops a loop whose losses are no numbers any more.
+    """Stops a loop whose losses are no longer finite.
 
     Args:
         figures: of some steps.

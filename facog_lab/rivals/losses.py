@@ -1,6 +1,6 @@
 """The losses of the rivals that re-weight or shift: pure functions of logits, one equation each.
 
-All take (B, C) logits and (B,) int64 labels and are means over the batch, but where said
+All take (B, C) logits and (B,) int64 labels and are means over the batch, except where noted
 otherwise. None has an effect on how a classifier is used: predictions are the largest logit.
 """
 
@@ -26,7 +26,7 @@ def cross_entropy_loss(logits: Tensor, labels: Tensor, given: LossInputs) -> Ten
 def focal(
     logits: Tensor, labels: Tensor, gamma: float = 1.0, weights: Tensor | None = None
 ) -> Tensor:
-    """Focal loss: cross-entropy in which what is recognised already counts less.
+    """Focal loss: cross-entropy in which well-classified samples have less weight.
 
         L = mean_i  -w_{y_i} (1 - p_i)^γ log p_i,    p_i = softmax(logits_i)_{y_i}
 
@@ -63,7 +63,7 @@ def focal(
     return losses.sum() / max(1, len(labels))
 
 
-@register_loss("focal", label="Focal", about="what is recognised counts less")
+@register_loss("focal", label="Focal", about="less weight for well-classified samples")
 def focal_loss(logits: Tensor, labels: Tensor, given: LossInputs) -> Tensor:
     """The focal loss, as registered."""
     return focal(logits, labels, given.config.focal_gamma, given.weights)

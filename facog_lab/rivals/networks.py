@@ -1,4 +1,4 @@
-"""Rivals that are trained from the pixels on, beyond those that are a loss alone.
+"""Rivals that are trained end to end, beyond those that are only a loss.
 
 What differs from the experiment's own phase 1 is data; it trains for as many epochs as phase 1 and
 phase 2 together, since nothing follows but, for some, a head.

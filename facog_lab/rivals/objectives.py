@@ -18,7 +18,7 @@ from facog_lab.settings import LossConfig, Phase1Config
 
 
 class LossInputs(NamedTuple):
-    """What a registered loss is given beside (B, C) logits and (B,) labels.
+    """What a registered loss is given in addition to (B, C) logits and (B,) labels.
 
     Attributes:
         config: settings of the losses.

@@ -1,6 +1,6 @@
 """Oversamplers that mix a real feature with its neighbours and learn nothing: SMOTE, DOS.
 
-Phase 2 asks for features of a list of labels at every step, so the draws are written here;
+Phase 2 needs features for a list of labels at every step, so the draws are written here;
 imbalanced-learn, whose SMOTE makes whole balanced sets, is what they are tested against.
 """
 
@@ -65,7 +65,7 @@ class SMOTE(Unlearned):
 
     f̃ = f + u (f' - f), u uniform on [0, 1); the feature itself where its class has no other image.
 
-    Differs from the paper: every feature is drawn anew and with replacement, as in
+    Differs from the paper: every feature is drawn independently, with replacement, as in
     imbalanced-learn, not each feature equally often.
 
     Args:

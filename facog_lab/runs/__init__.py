@@ -26,11 +26,11 @@ def open(
         settings: the experiment.
         device: where to train what is missing.
         devices: on how many of this machine at once, for phase 1 and the dictionary.
-        data: images at hand, see `data.arrays.make_long_tailed`, in the place of those that the
-            settings name.
+        data: a data set made of arrays, see `data.arrays.make_long_tailed`, in place of the one
+            that the settings name.
 
     Raises:
-        ConfigError: for several devices and images at hand.
+        ConfigError: for several devices together with `data`.
     """
     from facog_lab.runs.stages import Lab  # a run's folder can be read without all of this
 

@@ -12,7 +12,7 @@ from facog_lab.metrics import History, Step
 
 
 class Loop(Protocol):
-    """What is asked of a loop by whoever saves, resumes or guards it."""
+    """What a loop must offer to be saved, resumed and guarded."""
 
     phase: str
     step: int
@@ -42,7 +42,7 @@ class Loop(Protocol):
 
 
 def state(loop: Loop) -> dict[str, Tensor]:
-    """What a later session needs to go on from a loop's step."""
+    """The state that a later session needs to resume at a loop's step."""
     return pack(**loop.parts()) | {"step": torch.tensor(loop.step)}
 
 

@@ -3,7 +3,7 @@
 A batch is cut into shares, one for each process. The process takes its share through the backbone;
 the features of all are gathered, and each process computes the whole loss of the whole batch. So a
 loss that compares samples knows nothing of processes, whichever it is. The heads are thereby
-computed as often as there are processes; beside a backbone they cost little.
+computed once per process; compared with a backbone they cost little.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def count() -> int:
 
 
 def rank() -> int:
-    """Which of them this is, from 0; the first alone writes and speaks."""
+    """Which of them this is, from 0; only the first writes and prints."""
     return dist.get_rank() if count() > 1 else 0
 
 
@@ -56,7 +56,7 @@ def joined(device: Device = "auto") -> Iterator[None]:
         torch.cuda.set_device(local)
     store, number, size = next(dist.rendezvous("env://"))
     if os.environ.get("GROUP_WORLD_SIZE") == "1":
-        # torchrun keeps its store when it starts processes anew, with the addresses of the dead.
+        # torchrun keeps its store when it restarts processes, with the addresses of dead ones.
         # Machines count restarts differently; docs/scale.md says what several of them need.
         store = dist.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)
     backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
@@ -93,7 +93,7 @@ def wait() -> None:
 
 
 def broadcast(value: int) -> int:
-    """What the first process says."""
+    """The value of the first process."""
     if count() == 1:
         return value
     said = torch.tensor(value)

@@ -1,8 +1,8 @@
 """Back to the step before a loss, a gradient or a weight became NaN or infinite.
 
-To look at every gradient takes some percent of a step, so nobody looks while all goes well. A loop
-keeps a copy of its state now and then; when a figure is no number, the steps since the copy are
-taken again, each looked at. They come out the same: a step depends on seed and step number alone.
+Checking every gradient takes some percent of a step, so it is done only after a problem. A loop
+keeps a copy of its state now and then; when a value is not finite, the steps since the copy are
+repeated, each checked. They are the same steps: a step depends only on seed and step number.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Copy(NamedTuple):
 
 
 class Guarded(Generic[L]):
-    """A loop whose steps are taken one by one, and that goes back to before one that went wrong.
+    """Runs a loop step by step, and restores the state before a step that failed.
 
-    An iterator, like the loop. It also says what to set where memory was not enough.
+    An iterator, like the loop. Its out-of-memory errors say what to set.
 
     Args:
         loop: at its start, or at any step at which it could be resumed.
@@ -106,10 +106,10 @@ class Guarded(Generic[L]):
             raise self.error(bad)
 
     def error(self, noticed: list[str]) -> TrainingError:
-        """Leaves the loop as it was before the step that went wrong, and says which that was.
+        """Restores the loop to the state before the step that failed, and says which that was.
 
         Args:
-            noticed: what was seen to be no number, after the loop's present step at the latest.
+            noticed: what was found not to be finite, after the loop's present step at the latest.
         """
         loop, kept = self.loop, self._kept
         last, past, culprits = loop.step, loop.history, noticed
@@ -135,7 +135,7 @@ class Guarded(Generic[L]):
 
 
 def repeat_step(loop: Loop, past: History) -> list[str]:
-    """Takes a step again, and says what of it is no number, in the order of computation.
+    """Repeats a step and returns what is not finite, in the order of computation.
 
     Args:
         loop: as before the step.
@@ -152,7 +152,7 @@ def repeat_step(loop: Loop, past: History) -> list[str]:
 
 
 def _culprits(loop: Phase2, row: dict[str, float], controls: Controls) -> list[str]:
-    """What was no number first in a step: D comes before G, and both before f_cls."""
+    """What was not finite first in a step: D comes before G, and both before f_cls."""
     parts = dict(loop.oversampler_of(controls).parts)
     of_d = {name: row[name] for name in row if name.startswith(("loss_d", "score_"))}
     of_classifier = {name: row[name] for name in row if name in OF_CLASSIFIER}

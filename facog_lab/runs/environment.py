@@ -1,4 +1,4 @@
-"""The machine: what it was when a figure was measured, what memory is free, what is fast on it."""
+"""The machine: its description for measurements, its free memory, what is fast on it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def free_memory(device: torch.device) -> str:
 def keep_freed_memory(keep: bool) -> None:
     """Whether this process keeps the memory that it frees, for the next tensor of that size.
 
-    Of its own accord glibc gives large blocks back at once and gets them anew, page by page, at the
+    By default glibc returns large blocks at once and gets them again, page by page, at the
     next step: a quarter of a step of phase 1 on a CPU went there. To stop keeping also gives back
     what was kept. Nothing happens where there is no glibc; results are the same either way.
     """

@@ -48,7 +48,7 @@ def extract(
 
     Args:
         phase1: the finished loop; its model, data and views are used.
-        config: how many augmented features to keep besides the clean ones.
+        config: how many augmented features to keep in addition to the clean ones.
         report: called with the number of images just done.
         into: tensors by `layout`, which several processes share and fill together; made in
             memory when None.

@@ -1,4 +1,4 @@
-"""Reads and writes dictionaries that are kept beside the code: phase 2 without a phase 1.
+"""Reads and writes dictionaries stored beside the code: phase 2 without a phase 1.
 
 A dictionary is three files, ``<name>_train``, ``_test`` and ``_heads``, with features as float16,
 small enough for a repository; see benchmarks/dictionaries/README.md.
@@ -38,7 +38,7 @@ def read(folder: Path, name: str) -> Source:
         its key is a hash of the files, and its one test protocol is "full".
 
     Raises:
-        DataError: naming a file that is missing, or the dictionary if it is none.
+        DataError: naming a file that is missing, or a dictionary that is not valid.
     """
     if PurePath(name).name != name:
         raise DataError(f"dictionary = {name!r}: a name, not a path; there are: {_known(folder)}.")
@@ -85,7 +85,7 @@ def _made(paths: Mapping[str, Path], name: str, facts: Mapping[str, str]) -> Sou
 
 
 def read_facts(folder: Path, name: str) -> dict[str, str]:
-    """What is said about a published dictionary: data set, ratio, class names (JSON), split."""
+    """The facts about a published dictionary: data set, ratio, class names (JSON), split."""
     with safe_open(folder / f"{name}_test.safetensors", "pt") as file:
         facts: dict[str, str] = file.metadata()
     return facts

@@ -1,8 +1,8 @@
-"""Phase 1 in several processes: torchrun as a child of a notebook, and what it runs.
+"""Phase 1 in several processes: torchrun as a child process of a notebook.
 
     torchrun --nproc-per-node 2 -m facog_lab.cli.train --preset paper -p dataset cifar100 -p seed 1
 
-The processes meet in the run's folder alone: they save there, and whoever waits reads there.
+The processes communicate only through the run's folder: they save there, and the notebook reads.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class LaunchError(LabError, RuntimeError):
 def started(
     settings: Experiment, device: Device, devices: int, dictionary: bool = False
 ) -> Iterator[None]:
-    """Starts torchrun and yields now and then until it is done; whoever stops earlier ends it.
+    """Starts torchrun and yields now and then until it is done; closing the iterator ends it.
 
     Args:
         settings: the experiment whose phase 1 is asked for.
@@ -44,7 +44,7 @@ def started(
 
     Raises:
         ConfigError: if there are fewer GPUs.
-        LaunchError: with the last lines that they said, if they failed more than RESTARTS times.
+        LaunchError: with the last lines of their output, if they failed more than RESTARTS times.
     """
     if device != "cpu" and torch.cuda.is_available():
         try:
@@ -81,8 +81,8 @@ def started(
         said.seek(0)
         lines = said.read().decode(errors="replace").splitlines()
     raise LaunchError(
-        f"{devices} processes on {device!r} failed, and {RESTARTS} restarts, too. What they "
-        "saved is kept; devices = 1 goes on from it. They said last:\n" + "\n".join(lines[-50:])
+        f"{devices} processes on {device!r} failed, and {RESTARTS} restarts, too. Their "
+        "last save is kept; devices = 1 resumes from it. Last output:\n" + "\n".join(lines[-50:])
     )
 
 

@@ -1,4 +1,4 @@
-"""What lies in a run's folder beside its tensors: manifest and history, read and looked at.
+"""The files of a run's folder other than tensors: manifest and history, read and validated.
 
 Hashes find damage. They do not find forgery, since whoever sends a folder can write them: so what a
 file holds is looked at as well before anything is made of it.
@@ -46,7 +46,7 @@ class _Manifest(_Strict):
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """What a manifest says.
+    """The content of a manifest.
 
     Raises:
         DamagedError: naming the file, if it cannot be read, was changed since it was written, or is

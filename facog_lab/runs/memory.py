@@ -1,4 +1,4 @@
-"""Too little memory, and losses that are no numbers, as errors that say what to set."""
+"""Too little memory, and losses that are not finite, as errors that say what to set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class OutOfMemoryError(LabError, RuntimeError):
 
 @contextlib.contextmanager
 def enough_memory(phase: str, step: int, device: torch.device, asked: str) -> Iterator[None]:
-    """Turns what an allocator says inside into an error that says what to set.
+    """Turns an allocator's error inside into one that says what to set.
 
     Args:
         phase: and
@@ -45,6 +45,6 @@ def enough_memory(phase: str, step: int, device: torch.device, asked: str) -> It
         raise OutOfMemoryError(
             f"{phase}, step {step}: out of memory on {device}, {free_memory(device)}. "
             f"{asked} wanted {amount[1] if amount else 'some'} more. Set batch_size lower, or the "
-            "network smaller. That is never done for you: contrastive losses depend on the batch. "
-            "A smaller run can follow in this session."
+            "network smaller. The lab never does that itself: contrastive losses depend on the "
+            "batch. A smaller run can follow in this session."
         ) from None

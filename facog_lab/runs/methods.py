@@ -1,4 +1,4 @@
-"""Rivals that re-weight, re-sample or re-scale, run and kept: on phase-1 features, or as a network.
+"""Rivals that re-weight, re-sample or re-scale, run and stored: on phase-1 features, or end to end.
 
 methods.run(lab, "ldam_drw", "feature")  # a new head on the experiment's own phase 1
 methods.run(lab, "ldam_drw", "network")  # a phase 1 that minimises it from the start
@@ -24,12 +24,12 @@ Level = Literal["feature", "network"]
 
 
 class Result(NamedTuple):
-    """What a rival came to.
+    """The result of a rival.
 
     Attributes:
         scores: on the chosen test images.
         level: "feature" if it is a new head on the experiment's phase 1, "network" if it was
-            trained from the pixels on.
+            trained end to end.
         chosen: what was chosen on held-out training features, see `heads.Head`.
         seconds: of its own training, phase 1 included at level "network".
     """
@@ -80,7 +80,7 @@ def run(lab: Lab, name: str, level: Level = "feature", protocol: str = "full") -
 
 
 def network(lab: Lab, name: str) -> tuple[Source, Trained]:
-    """A rival's own features and its classifier on them, trained from the pixels on.
+    """A rival's own features and its classifier on them, trained end to end.
 
     Args:
         lab: the experiment that it is compared within.
@@ -109,7 +109,7 @@ def with_network(settings: Experiment, name: str) -> Experiment:
 
 
 def head_on(given: Source, name: str, epochs: int, seed: int, device: Device = "auto") -> Trained:
-    """A head on features that are at hand, trained if it is not yet kept.
+    """A head on given features, trained if it is not stored yet.
 
     Args:
         given: the features, and the networks that made them.

@@ -127,7 +127,7 @@ def _check(header: Any, size: int) -> None:
     for name, about in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         shape, (first, last) = about["shape"], about["data_offsets"]
         if not all(type(n) is int and 0 <= n <= LARGEST for n in (*shape, first, last)):
-            raise ValueError(f"{name} has a shape or place that is none")
+            raise ValueError(f"{name} has an invalid shape or position")
         bytes_ = math.prod(shape) * DTYPES[about["dtype"]].itemsize
         if (first, last) != (end, end + bytes_):
             raise ValueError(

@@ -11,8 +11,8 @@ from facog_lab.settings import DataConfig, DictionaryConfig, Phase1Config, Phase
 
 PresetName = Literal["auto", "cpu", "paper"]
 
-# (phase 1, phase 2): what differs from the configs' own defaults. What a data set has besides is
-# said where it is registered, as `presets`; None there says that it has no such preset.
+# (phase 1, phase 2): what differs from the configs' own defaults. What a data set changes is
+# given where it is registered, as `presets`; None there means that it has no such preset.
 PRESETS: dict[str, tuple[Settings, Settings]] = {
     # A ResNet of one block a stage, both losses on the same two views.
     "cpu": (
@@ -62,7 +62,7 @@ def experiment(
 
     Raises:
         ConfigError: for an unknown name or a value that is not allowed, for a preset that a data
-            set does not have, and for a ratio beside a profile that has none.
+            set does not have, and for a ratio with a profile that has none.
     """
     wanted = data or {}
     # Checked alone first, so that a wrong name of a data set is reported as that.
@@ -85,7 +85,7 @@ def experiment(
 
 
 def decided(preset: str, dataset: str) -> dict[str, Settings]:
-    """What a preset says for a data set, by stage; for the rest the configs' defaults hold.
+    """A preset's settings for a data set, by stage; all others are the configs' defaults.
 
     Args:
         preset: its name, or "auto".

@@ -17,7 +17,7 @@ SECONDS_BETWEEN_FIGURES = 0.2  # beside a bar
 def is_live(live: Live = "auto") -> bool:
     """Whether a person at a notebook front end is looking on.
 
-    A front end allows the kernel to ask for input; papermill, nbconvert and nbmake do not.
+    A live front end allows the kernel to request input; papermill, nbconvert and nbmake do not.
 
     Args:
         live: "on" and "off" are the answer, "auto" asks the front end.
@@ -40,8 +40,8 @@ class Progress:
 
     Args:
         total: how many units there are.
-        label: what is going on, e.g. ``"Phase 1, digits"``.
-        unit: what is counted, in the singular.
+        label: the current task, e.g. ``"Phase 1, digits"``.
+        unit: of the count, in the singular.
     """
 
     def __init__(self, total: int, label: str, unit: str = "step") -> None:

@@ -164,7 +164,7 @@ class Run:
         return mmap.read(self.folder / RESERVED, write=True).tensors
 
     def save_reserved(self, record: dict[str, Any]) -> None:
-        """Makes what was reserved, and is filled, the whole state of this run.
+        """Commits the reserved, filled file as the complete state of this run.
 
         Raises:
             StoreError: see `save`.
@@ -212,7 +212,7 @@ class Run:
             self._clean()
 
     def load(self) -> Saved | None:
-        """The last whole state, or None if there is none.
+        """The last complete state, or None if there is none.
 
         Where that is damaged, the state before it, with a RunWarning that names the file.
 
@@ -233,7 +233,7 @@ class Run:
                 continue
             if name == PREVIOUS:
                 damage = damage or DamagedError(self.folder / MANIFEST, "is missing")
-                warn(f"{damage.damage}. The state that was saved before it is used.")
+                warn(f"{damage.damage}. The state saved before it is used.")
                 self._fell_back = True
             return saved
         if damage:
@@ -248,7 +248,7 @@ class Run:
         return found.st_ino, found.st_mtime_ns
 
     def load_or_warn(self) -> Saved | None:
-        """`load`, for what is quickly made again: None, with a RunWarning, where it is damaged."""
+        """`load`, for runs that take seconds: None, with a RunWarning, if it is damaged."""
         try:
             return self.load()
         except DamagedError as error:
@@ -257,15 +257,15 @@ class Run:
             return None
 
     def warn_of_another_machine(self, record: Mapping[str, Any]) -> None:
-        """Says what differs where a run that was cut off goes on, if its bytes may depend on it."""
+        """Warns of what differs when an interrupted run resumes, if its bytes may depend on it."""
         then, now = record["environment"], environment()
         then, now = (
             {**e, **e.get("versions", {}), "versions": None, "cores": None} for e in (then, now)
         )
         if differing := [f"{k} {then.get(k)}, here {now[k]}" for k in now if then.get(k) != now[k]]:
             warn(
-                f"{self.folder} was begun elsewhere and goes on: {'; '.join(differing)}. Its last "
-                "digits may be others than those of a run that is made at one place."
+                f"{self.folder} was begun in another environment: {'; '.join(differing)}. "
+                "Its last digits may differ from those of a run made in one environment."
             )
 
     def _read(self, path: Path) -> Saved:
@@ -282,7 +282,7 @@ class Run:
             except DamagedError as error:
                 if name != "config.json":
                     raise
-                warn(f"{error.damage}. It is written again: the run's key says what it held.")
+                warn(f"{error.damage}. It is written again: the run's settings are known.")
                 with contextlib.suppress(OSError):  # nor is it read by anything
                     write(self.folder / name, as_json(self.config.model_dump(mode="json")))
         state = mmap.read(kinds["state"])
@@ -342,7 +342,7 @@ class Run:
         return "; ".join(found) or f"key {manifest['key']}, here {self.key}"
 
     def _clean(self) -> None:
-        """Removes what no manifest names: older states, and pieces of a save that was cut off."""
+        """Removes what no manifest names: older states, and parts of an interrupted save."""
         keep: set[str] = set()
         for name in (MANIFEST, PREVIOUS):
             if (self.folder / name).exists():
@@ -362,7 +362,7 @@ class Run:
 
 
 def warn(message: str) -> None:
-    """Says that a run is used, or made again, although something of it is not as it should be."""
+    """A run is used, or made again, although part of it is damaged or differs."""
     warnings.warn(message, RunWarning, stacklevel=3)
 
 

@@ -1,4 +1,4 @@
-"""Whether a replayed run came out as it was recorded: weights, history, metrics."""
+"""Whether a replayed run equals the recorded one: weights, history, metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from facog_lab.phase2 import Phase2
 from facog_lab.runs import checkpoint
 from facog_lab.runs.store import Saved
 
-NAMED = 5  # differences of a kind that are named; of more, the number is said
+NAMED = 5  # differences of a kind that are named; for more, only the number is given
 
 
 def differences(saved: Saved, loop: Phase2) -> list[str]:
@@ -25,7 +25,7 @@ def differences(saved: Saved, loop: Phase2) -> list[str]:
 
     Returns:
         A text for each kind of difference, naming the tensors, the columns of the history, or the
-        metrics with both values; none where all is equal to the last byte.
+        metrics with both values; empty if everything is identical, bit for bit.
     """
     made = {name: tensor.cpu() for name, tensor in checkpoint.state(loop).items()}
     tensors = [

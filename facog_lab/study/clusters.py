@@ -62,7 +62,7 @@ class MissingDaskError(LabError, ImportError):
 
 
 class Where(Config):
-    """Who runs a sweep, and how long: processes of this machine unless something else is named.
+    """Where a sweep runs, and its time limit; by default in processes of this machine.
 
     Without any of these, Dask's own setting `scheduler-address` (DASK_SCHEDULER_ADDRESS) counts.
     """
@@ -75,7 +75,7 @@ class Where(Config):
     )
     cluster_options: dict[str, Any] = Field(default={}, description="what the class is called with")
     workers: int | None = Field(
-        default=None, ge=1, le=10_000, description="how many; a core each unless said"
+        default=None, ge=1, le=10_000, description="how many; default: one per core"
     )
     timeout: float | None = Field(
         default=None, gt=0, le=10_000_000, description="seconds that a point may take; None: no end"

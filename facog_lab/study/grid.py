@@ -24,7 +24,7 @@ class Cell(NamedTuple):
 
     Attributes:
         method: "phase1", an oversampler, a head or a network, by its registered name.
-        level: on the features of phase 1, or a network trained from the pixels on.
+        level: on the features of phase 1, or a network trained end to end.
         changes: pairs of a setting, named by its stage, and its value: ("phase2.n_s", 10).
     """
 
@@ -39,7 +39,7 @@ class Cell(NamedTuple):
 
     @property
     def own_network(self) -> bool:
-        """Whether it trains a network of its own, in the place of the experiment's phase 1."""
+        """Whether it trains a network of its own, in place of the experiment's phase 1."""
         return self.level == "network" and self.method != "phase1"
 
     @property
@@ -117,7 +117,7 @@ class Task:
     Attributes:
         cell: what is run.
         base: the experiment without the cell's changes.
-        given: features at hand, in the place of those of the experiment's phase 1.
+        given: features to use in place of those of the experiment's phase 1.
     """
 
     cell: Cell

@@ -1,4 +1,4 @@
-"""The figures of the paper's Tables 1 to 5 and Fig. 3, to stand beside ours."""
+"""The results of the paper's Tables 1 to 5 and Fig. 3, for comparison with ours."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _TABLE5 = {
     ("facog", "reweighting=drw"): (51.34, 56.64, 68.11),
 }
 _RATIOS = (100.0, 50.0, 10.0)
-# Systems of the tables that nobody has built here.
+# Systems of the tables that are not implemented here.
 NOT_BUILT = ("m2m_ldam", "ldam_safa", "ride_cmo", "oltr", "ride")
 # Fig. 3, CIFAR-100-LT at 100: mean recall of the 20 rarest classes, in percent.
 TAIL20 = {"phase1": 17.7, "facog": 25.6}

@@ -1,4 +1,4 @@
-"""What a notebook reports: shown in it, and found by whoever executes it.
+"""What a notebook reports: shown in it, and read by what executes it.
 
 report.scores(acsa=0.93, gm=0.92)
 report.alarms(["Phase 1 is underfit: ..."])
@@ -45,10 +45,10 @@ def found(notebook: Any) -> dict[str, Any]:
 
 
 def alarms(texts: Sequence[str]) -> None:
-    """Shows what is wrong, in words, where the demo's first page finds it; nothing if all is well.
+    """Shows warnings, where the demo's first page finds them; nothing if there are none.
 
     Args:
-        texts: of `alarms`.
+        texts: of `plots.diagnostics`.
     """
     if texts:
         marked = [f"⚠ {text}" for text in texts]

@@ -57,7 +57,7 @@ class ResultFile:
         return any(row["key"] == key for row in self.rows)
 
     def add(self, rows: Iterable[Row], run: Mapping[str, Any]) -> None:
-        """Puts rows into the file, each in the place of the same measurement if there was one.
+        """Puts rows into the file, each replacing the same measurement if there was one.
 
         Processes that add to one file do so one after the other.
 
@@ -129,7 +129,7 @@ def read(names: Iterable[str] | None = None) -> list[Row]:
 
 
 class _Accuracy(BaseModel):
-    """What a row of accuracies has to be; whoever sent the file."""
+    """What a row of accuracies must be; the file may come from anybody."""
 
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
@@ -159,7 +159,7 @@ def _content(path: Path) -> dict[str, Any]:
     """A result file, of accuracies or of anything else that is measured.
 
     Raises:
-        StoreError: naming it, if it is none.
+        StoreError: naming it, if it is not a result file.
     """
     try:
         found: dict[str, Any] = json.loads(read_file(path))

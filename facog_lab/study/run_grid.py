@@ -65,7 +65,7 @@ class Failures(dict[str, Exception]):
 
     @contextlib.contextmanager
     def of(self, name: str) -> Iterator[None]:
-        """Ends here what goes wrong inside, and says it."""
+        """Catches an error inside, and reports it."""
         try:
             yield
         except Exception as error:  # an error of the lab or a fault in it: others can still be run
@@ -85,7 +85,7 @@ class Job(NamedTuple):
     Attributes:
         task: what is run.
         file: where its rows go.
-        about: what every row says of data set, imbalance ratio, preset and seed.
+        about: data set, imbalance ratio, preset and seed, as in every row.
     """
 
     task: Task
@@ -196,7 +196,7 @@ class Clock:
 
 
 def run(wanted: Wanted, command: str) -> Failures:
-    """Runs what is missing, and says what could not be run.
+    """Runs what is missing, and reports what failed.
 
     Args:
         wanted: what.
@@ -248,7 +248,7 @@ def publish(
     device: Device,
     run: dict[str, Any],
 ) -> None:
-    """Keeps the dictionary of a phase 1 beside the code."""
+    """Stores the dictionary of a phase 1 beside the code."""
     facts = {
         **{name: str(about[name]) for name in ("dataset", "imbalance_ratio", "preset", "seed")},
         "made_with": f"facog_lab {run['facog_lab']}, git {run['git']}, torch "

@@ -41,15 +41,15 @@ def execute(
         notebook: to execute.
         copy: where the executed one is written, cell by cell.
         cwd: the folder that its kernel runs in.
-        parameters: in the place of the notebook's own.
-        environment: variables that the kernel gets besides this process's.
+        parameters: in place of the notebook's own.
+        environment: variables for the kernel, added to this process's.
         progress_bar: whether papermill shows one.
 
     Returns:
         In which cell it failed, and how; empty if it did not.
 
     Raises:
-        DeadKernelError: if the kernel was ended from outside, for instance for want of memory.
+        DeadKernelError: if the kernel was ended from outside, for instance when out of memory.
     """
     try:
         papermill.execute_notebook(
@@ -69,7 +69,7 @@ def execute(
 
 def _of_this_python(environment: Mapping[str, str]) -> type[KernelManager]:
     """What starts kernels of the running Python, whatever kernels are installed by a name."""
-    # What a kernel says of its sockets, or of being ended, is no help here.
+    # A kernel's messages about its sockets, or about being ended, do not help here.
     command = make_ipkernel_cmd(extra_arguments=["--log-level=CRITICAL"])
 
     class Manager(AsyncKernelManager):
@@ -167,7 +167,7 @@ def _ended_after(seconds: float | None, mark: str) -> Iterator[threading.Event]:
 
 
 def _end(mark: str) -> None:
-    """Ends every process that bears a mark, or descends from one, until there is none.
+    """Ends every process that has a mark, or descends from one, until there are none.
 
     A kernel is the leader of a group of processes, but torchrun, for one, starts groups of its own,
     and who was started by a process that is gone is nobody's child: the environment is inherited

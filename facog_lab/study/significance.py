@@ -1,4 +1,4 @@
-"""Result rows as tables: mean and deviation over seeds, rank, a paired test, the paper beside."""
+"""Result rows as tables: mean and deviation over seeds, rank, a paired test, the paper's values."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class StudyConfig(Config):
 
 
 def name_of(key: tuple[str, str, str]) -> str:
-    """A line's name: the method, what was changed, and whether the whole network was trained."""
+    """A row's name: the method, its changed settings, and whether the whole network was trained."""
     method, level, variant = key
     own = level == "network" and method != "phase1"
     return label(method) + (f", {changes(variant)}" if variant else "") + (" (network)" * own)
@@ -183,7 +183,7 @@ def beside_paper(rows: Sequence[Row], table: str) -> pd.DataFrame:
     Returns:
         One line a method; columns by data set, score, and "paper" or "ours", as texts in percent:
         "42.8 ± 0.4 (3)" is mean, standard deviation and seeds. What was not run is empty, what
-        nobody has built says so.
+        is not implemented says so.
     """
     cells: dict[tuple[str, str, str], dict[tuple[str, str, str], str]] = {}
     for line in paper.rows(table):

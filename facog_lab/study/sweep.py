@@ -34,7 +34,7 @@ class SweepConfig(Where):
         description="values of its parameters",
     )
     fixed: dict[str, Any] = Field(
-        {"phase1_epochs": 20, "epochs": 2}, description="parameters that all points have alike"
+        {"phase1_epochs": 20, "epochs": 2}, description="parameters shared by all points"
     )
     across: str = Field("imbalance_ratio", description="the parameter to the right")
     upwards: str = Field("n_s", description="the parameter upwards")
@@ -74,7 +74,7 @@ def completed(
 def rows(todo: Sequence[Point], where: Where) -> Iterator[Row]:
     """The row of every point: first of those that were run before, then as they end.
 
-    A row that could not be kept, for instance on a full disk, says so as its error.
+    A row that could not be written, for instance on a full disk, has the reason as its error.
 
     Args:
         todo: the points.

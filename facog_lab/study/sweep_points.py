@@ -86,7 +86,7 @@ class Point:
         return self._whole(row) if own else None
 
     def kept(self, **facts: Any) -> Row:
-        """Its row, written at once or not at all; one that could not be says so as its error."""
+        """Its row, written atomically; if that fails, the row has the reason as its error."""
         row = self.unkept(**facts)
         path = self.folder / "row.json"
         content = json.dumps({k: v for k, v in row.items() if k != "executed"}, indent=1).encode()
@@ -112,13 +112,13 @@ class Point:
         return row | {"values": self.values, "executed": executed}
 
     def alone(self, timeout: float | None = None) -> AbstractContextManager[None]:
-        """Held by the one process that runs it, see `disk.locked`."""
+        """Held by the one process that runs it, see `paths.locked`."""
         name = f"sweep-{self.folder.parent.name}-{self.key}.lock"
         return locked(self.folder.parents[2] / ".locks" / name, timeout)
 
 
 class _Row(BaseModel):
-    """What a row has to be, whoever wrote the file."""
+    """What a row must be; the file may come from anybody."""
 
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
@@ -209,11 +209,11 @@ def said(values: Mapping[str, Any]) -> str:
 def _data(values: Mapping[str, Any], cwd: Path, seen: dict[str, str]) -> str:
     """A hash of the data that parameters name; empty where they name none, or none can be read.
 
-    A point without data comes to an end with an error of its own, which says what is wrong.
+    A point without data ends with its own error, which names the cause.
 
     Args:
         values: of all parameters.
-        cwd: the folder that paths are looked for from, as in `sources.user_path`.
+        cwd: the folder that paths are looked for from, as in `data.places.user_path`.
         seen: hashes of data that were looked at before, to be added to.
     """
     names = {k: values[k] for k in ("dataset", *FILE_SETTINGS) if values.get(k) is not None}
@@ -266,7 +266,7 @@ def _checked(value: Any, kind: Any) -> Any:
     if value == "None" and type(None) in typing.get_args(kind):
         return None
     checked = TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
-    if isinstance(value, bool) and not isinstance(checked, bool):  # it is no number
+    if isinstance(value, bool) and not isinstance(checked, bool):  # True is not a number here
         raise TypeError
     json.dumps(checked, allow_nan=False)
     return checked

@@ -88,7 +88,7 @@ def link(row: Row, text: str, style: str = "") -> str:
 
 
 def live(todo: Sequence[Point], rows: Iterable[Row]) -> list[Row]:
-    """Shows a table of points that fills while they run, where a person looks on; else at the end.
+    """Shows a table of points that fills while they run, in a live front end; else at the end.
 
     Args:
         todo: all points.
@@ -113,7 +113,7 @@ def live(todo: Sequence[Point], rows: Iterable[Row]) -> list[Row]:
 
 
 def table(todo: Sequence[Point], found: dict[str, Row]) -> str:
-    """The points and what is known of them, one a line, as HTML.
+    """The points and their results, one per row, as HTML.
 
     Args:
         todo: the points.

@@ -237,7 +237,7 @@ def test_no_rotten_file_is_loaded_and_the_state_before_is_used(run, kind, times)
     for path, found, words in rot(run, kind, faults, random.Random(kind)):
         assert found == 1.0
         assert str(path) in words
-        assert "The state that was saved before it is used" in words
+        assert "The state saved before it is used" in words
 
 
 @pytest.mark.parametrize("times", [0.04, pytest.param(1, marks=pytest.mark.long)])
