@@ -15,7 +15,7 @@ from tiny import dictionary, long_tailed
 from facog_lab.generator import Mix
 from facog_lab.plots import charts, embedding, maps, theme
 from facog_lab.plots.mixture_map import World
-from facog_lab.ui import embedding_explorer, mouse
+from facog_lab.ui import embedding_explorer, point_events
 
 EVIL = ("<b>bold</b>", "<img src=x>", "$x$", "%{y}", "a & b")
 
@@ -339,7 +339,7 @@ def test_what_does_not_fit_is_named():
 
 def test_a_message_of_the_page_is_heard_and_a_hover_answered():
     heard, sent = [], []
-    page = mouse.Mouse(lambda *event: heard.append(event))
+    page = point_events.PointEvents(lambda *event: heard.append(event))
     page.send = sent.append
     for kind in ("hover", "select"):
         page._handle_custom_msg({"kind": kind, "points": [3]}, [])

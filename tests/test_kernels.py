@@ -175,7 +175,7 @@ def test_a_cell_that_runs_again_leaves_one_thread(panel):
 @pytest.fixture
 def impatient(panel):
     """A panel that gives its page seconds only."""
-    panel.run("from facog_lab.ui import heartbeat as page; page.SILENT, page.GRACE = 1.0, 0.5")
+    panel.run("from facog_lab.ui import heartbeat; heartbeat.SILENT, heartbeat.GRACE = 1.0, 0.5")
     yield panel
     panel.run("page.SILENT, page.GRACE = 15.0, 5.0")
 
@@ -184,7 +184,7 @@ def test_a_page_that_falls_silent_ends_the_thread(impatient):
     """A page that never said a word, as in the other tests, ends nothing."""
     impatient.click("panel.buttons['Start']")
     for beats in range(1, 10):
-        impatient.set("panel.page", impatient.subshells[-1], beats=beats)
+        impatient.set("panel.heartbeat", impatient.subshells[-1], beats=beats)
         time.sleep(0.3)
     assert impatient.value("panel.worker.running")
     impatient.wait(f"{TRAINERS} == 0")

@@ -16,8 +16,7 @@ from facog_lab.phase2 import Phase2
 from facog_lab.runs import checkpoint, presets, replay, stages
 from facog_lab.runs.store import StoreError
 from facog_lab.settings import Controls, Phase2Config
-from facog_lab.ui import heartbeat as page_module
-from facog_lab.ui import inputs, phase2_panel
+from facog_lab.ui import heartbeat, inputs, phase2_panel
 from facog_lab.ui.live_figure import PLOTLY
 
 SOURCE = """
@@ -248,15 +247,15 @@ class TestPhase2Panel:
             assert button.tooltip
 
 
-class TestPage:
+class TestHeartbeat:
     def page(self, monkeypatch, answers=True):
         calls = []
         kernel = types.SimpleNamespace(io_loop=types.SimpleNamespace(add_callback=calls.append))
         shell = types.SimpleNamespace(kernel=kernel)
-        monkeypatch.setattr(page_module, "get_ipython", lambda: shell)
+        monkeypatch.setattr(heartbeat, "get_ipython", lambda: shell)
         now = [100.0]
-        monkeypatch.setattr(page_module.time, "monotonic", lambda: now[0])
-        return page_module.Page(), calls, now
+        monkeypatch.setattr(heartbeat.time, "monotonic", lambda: now[0])
+        return heartbeat.Heartbeat(), calls, now
 
     def test_a_page_that_never_spoke_is_not_gone(self, monkeypatch):
         page, _, now = self.page(monkeypatch)

@@ -21,7 +21,7 @@ from facog_lab.plots.mixture_map import World
 from facog_lab.runs.progress import Live, is_live
 from facog_lab.ui.explorers import NAMED, Explorer
 from facog_lab.ui.live_figure import live_widget
-from facog_lab.ui.mouse import Mouse
+from facog_lab.ui.point_events import PointEvents
 
 MOST_ROWS, MOST_COLUMNS = 4, 6  # of the plain figure: mixtures, and parents of each
 ALL = -1  # classes
@@ -148,7 +148,7 @@ class Atlas(Explorer):
             control.layout.width = f"{width}px"
         self.hovered, self.inspector = w.HTML(), w.HTML()
         self.hovered.add_class("facog-hovered")
-        above, below = [self.hovered], [self.inspector, Mouse(self.hear)]
+        above, below = [self.hovered], [self.inspector, PointEvents(self.hear)]
         super().__init__(controls, above, below, canvas)
         self.add_class("facog-mouse")
         self.pair.observe(self.follow, "value")

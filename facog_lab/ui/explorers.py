@@ -22,8 +22,8 @@ from facog_lab.plots.embedding import Map, fit_map
 from facog_lab.runs.progress import Live, is_live
 from facog_lab.settings import DataConfig, Profile
 from facog_lab.ui.live_figure import live_widget
+from facog_lab.ui.resize_observer import ResizeObserver
 from facog_lab.ui.sliders import Sliders, spoken
-from facog_lab.ui.width import Width
 
 NEIGHBOURS = 5  # of a feature
 NAMED = {"description_width": "initial"}  # room for the whole of a control's name
@@ -128,7 +128,7 @@ class Explorer(w.VBox):
         self.figure = live_widget(figure, canvas)
         self._say(said)
         self.row = w.HBox(controls, layout=w.Layout(flex_flow="row wrap"))
-        around = [self.row, self.status, Sliders(), *above, Width()]
+        around = [self.row, self.status, Sliders(), *above, ResizeObserver()]
         super().__init__([*around, self.figure, *below])
 
     def drawn(self) -> tuple[Any, str]:

@@ -9,8 +9,8 @@ version. So:
   run on the kernel's main thread or, from ipykernel 7 on, on a subshell's;
 * while there is a thread, it alone writes the charts and the texts;
 * the thread ends with a pause, the last step, an error, and when the page is closed
-  (`page.Page`); a cell that is run again first ends the thread of the panel before. Kernel →
-  Interrupt does not reach it;
+  (`heartbeat.Heartbeat`); a cell that is run again first ends the thread of the panel before.
+  Kernel → Interrupt does not reach it;
 * without a front end (papermill, nbconvert) there is neither widget nor thread: `phase2` trains in
   the cell.
 
@@ -38,11 +38,11 @@ from facog_lab.plots.training_charts import Dashboard
 from facog_lab.runs import replay, stages
 from facog_lab.runs.progress import Live, is_live
 from facog_lab.settings import Experiment
-from facog_lab.ui.heartbeat import Page
+from facog_lab.ui.heartbeat import Heartbeat
 from facog_lab.ui.inputs import knobs
 from facog_lab.ui.live_figure import LiveFigure, Place, live_widget
+from facog_lab.ui.resize_observer import ResizeObserver
 from facog_lab.ui.sliders import Sliders
-from facog_lab.ui.width import Width
 from facog_lab.ui.worker import Worker
 
 __all__ = ["LiveFigure", "Phase2Panel", "phase2"]
@@ -105,7 +105,7 @@ class Phase2Panel:
             Phase2Panel._shown.close()
         self.run = replay.Steered(settings, device)
         self.worker = Worker(self.run, self._after, self._ended)
-        self.page = Page()
+        self.heartbeat = Heartbeat()
         self.redraws = 0
         self._lock = threading.RLock()  # callbacks may come from two threads at once
         self.knobs = knobs(self.run.loop, self._set)
@@ -221,7 +221,7 @@ class Phase2Panel:
             self._draw(now)
             took = time.monotonic() - now
             self._next = now + max(REDRAW, took / SHARE)
-        if self.page.gone():
+        if self.heartbeat.gone():
             self._reason = "Paused: its page was closed. Press Start to go on."
             self.worker.pause(wait=False)
 
@@ -289,10 +289,10 @@ class Phase2Panel:
         said = [self.state, self.where, self.message, self.speed]
         controls = [knob.widget for knob in self.knobs.values()]
         left = [widgets.HBox([*self.buttons.values()]), *said, *controls, self.words]
-        unseen = [self.page, Sliders()]
+        unseen = [self.heartbeat, Sliders()]
         column = widgets.VBox([*left, *unseen], layout={"width": "300px", "flex": "0 0 auto"})
         wide = {"flex": "1 1 400px", "min_width": "400px"}  # on a narrow page below the controls
-        chart = widgets.VBox([Width(), self.chart, self.board], layout=wide)
+        chart = widgets.VBox([ResizeObserver(), self.chart, self.board], layout=wide)
         both = widgets.HBox([column, chart], layout={"flex_flow": "row wrap"})
         return widgets.VBox([both, self.terms])
 
