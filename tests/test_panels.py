@@ -163,7 +163,7 @@ class TestPhase2Panel:
         ("field", "value", "said"),
         [
             ("n_s", 99, "n_s = 99: .*at most 20"),
-            ("temperature", 0.0, "temperature = 0.0: .*above 0"),
+            ("temperature", 0.0, "temperature = 0.0: .*at least 0.0001"),
         ],
     )
     def test_a_bad_value_is_said_and_undone(self, panel, field, value, said):
@@ -200,7 +200,7 @@ class TestPhase2Panel:
             raise StoreError("state is damaged")
 
         with monkeypatch.context() as patch:
-            patch.setattr(phase2_panel.steering, "start", damaged)
+            patch.setattr(phase2_panel.replay, "start", damaged)
             with pytest.raises(StoreError):
                 phase2_panel.Phase2Panel(settings, "cpu")
         second = phase2_panel.Phase2Panel(settings, "cpu")

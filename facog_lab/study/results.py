@@ -20,9 +20,9 @@ from pydantic import BaseModel, ConfigDict
 
 from facog_lab import paths
 from facog_lab.config import digest
-from facog_lab.manifests import read_file
 from facog_lab.metrics import Metrics
 from facog_lab.runs import store
+from facog_lab.runs.manifest import read_file
 
 Row = dict[str, Any]
 # What makes two rows of a file the same measurement.
