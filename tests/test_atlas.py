@@ -178,16 +178,37 @@ def test_the_hull_is_drawn_on_the_linear_map_alone_and_holds_the_mixture():
     assert "PCA: it lies in their hull, exactly" in live.inspector.value
 
 
-def test_convex_hull_is_that_of_qhull_and_of_any_few_points():
+def turns(corners, points):
+    """(K, N) above 0 where a point lies to the left of the way from a corner to the next."""
+    ahead = np.roll(corners, -1, 0) - corners
+    away = points[None] - corners[:, None]
+    return ahead[:, None, 0] * away[..., 1] - ahead[:, None, 1] * away[..., 0]
+
+
+def test_a_convex_hull_turns_left_around_all_points():
     rng = np.random.default_rng(0)
-    for points in (rng.normal(size=(30, 2)), rng.integers(4, size=(40, 2)).astype(float)):
-        got, hull = maps.convex_hull(points), ConvexHull(points)
-        assert {tuple(p) for p in got} == {tuple(points[v]) for v in hull.vertices}
-        x, y = got.T
-        assert (x * np.roll(y, -1) - y * np.roll(x, -1)).sum() / 2 == pytest.approx(hull.volume)
-    assert maps.convex_hull([[1, 2]]).tolist() == [[1, 2]]
-    assert maps.convex_hull([[1, 2]] * 3).tolist() == [[1, 2]]
-    assert maps.convex_hull([[0, 0], [2, 2], [1, 1]]).tolist() == [[0, 0], [2, 2]]
+    for n in range(3, 40):
+        for points in (rng.normal(size=(n, 2)), rng.integers(4, size=(n, 2)).astype(float)):
+            corners = maps.convex_hull(points)
+            assert {tuple(corner) for corner in corners} <= {tuple(point) for point in points}
+            assert (turns(corners, points) >= -1e-12).all()
+            if len(corners) > 2:
+                assert (np.diag(turns(corners, np.roll(corners, -2, 0))) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("points", "corners"),
+    [
+        ([[1, 2]], [[1, 2]]),
+        ([[1, 2]] * 3, [[1, 2]]),
+        ([[3, 1], [1, 2]], [[1, 2], [3, 1]]),
+        ([[0, 0], [2, 2], [1, 1]], [[0, 0], [2, 2]]),
+        ([[1, 5], [1, -1], [1, 2], [1, 3]], [[1, -1], [1, 5]]),
+    ],
+    ids=["a point", "a point thrice", "two points", "a line", "an upright line"],
+)
+def test_what_has_no_area_has_its_ends(points, corners):
+    assert maps.convex_hull(points).tolist() == corners
 
 
 def test_colours_mean_class_or_kind_or_recall_gained():
