@@ -18,6 +18,7 @@ from facog_lab.runs.store import StoreError
 from facog_lab.settings import Controls, Phase2Config
 from facog_lab.ui import heartbeat, inputs, phase2_panel
 from facog_lab.ui.live_figure import PLOTLY
+from facog_lab.ui.sliders import NumberWithSlider
 
 SOURCE = """
 from facog_lab.plots import charts
@@ -100,7 +101,7 @@ class TestPhase2Panel:
         until(lambda: panel.loop.step >= 5)
         panel.knobs["lambda_adv"].slider.value = 0.0
         panel.knobs["n_s"].box.value = 8
-        panel.knobs["oversampler"].widget.value = "uniform_weights"
+        panel.knobs["oversampler"].value = "uniform_weights"
         seen = panel.loop.step
         until(lambda: panel.loop.step >= seen + 5)
         panel.pause()
@@ -128,7 +129,7 @@ class TestPhase2Panel:
         panel.result()
         assert panel.loop.step == 1
         before = [p.clone() for p in panel.loop.oversampler.generator.parameters()]
-        panel.knobs["trains"].widget.value = "d"
+        panel.knobs["trains"].value = "d"
         panel.step()
         panel.result()
         after = panel.loop.oversampler.generator.parameters()
@@ -234,13 +235,13 @@ class TestPhase2Panel:
         dictionary = tiny.dictionary((9, 9))
         config = Phase2Config(label_selection="uniform", batch_size=8)
         loop = Phase2(config, dictionary, tiny.model(dictionary), "cpu")
-        options = inputs.knobs(loop, lambda field, value: None)["label_selection"].widget.options
+        options = inputs.knobs(loop, lambda field, value: None)["label_selection"].options
         assert [value for _, value in options] == ["inverse", "uniform", "as_found"]
 
     def test_every_control_has_a_description(self, panel):
         assert set(panel.knobs) == set(Controls.model_fields)
         for knob in panel.knobs.values():
-            named = knob.box if isinstance(knob, inputs.Knob) else knob.widget
+            named = knob.box if isinstance(knob, NumberWithSlider) else knob
             assert named.description
             assert named.tooltip
         for button in panel.buttons.values():

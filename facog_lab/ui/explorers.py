@@ -7,7 +7,6 @@ each function gives a plain figure and makes no widget.
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
@@ -23,7 +22,7 @@ from facog_lab.runs.progress import Live, is_live
 from facog_lab.settings import DataConfig, Profile
 from facog_lab.ui.live_figure import live_widget
 from facog_lab.ui.resize_observer import ResizeObserver
-from facog_lab.ui.sliders import Sliders, spoken
+from facog_lab.ui.sliders import NumberWithSlider, Sliders
 
 NEIGHBOURS = 5  # of a feature
 NAMED = {"description_width": "initial"}  # room for the whole of a control's name
@@ -66,37 +65,6 @@ def feature(dictionary: FeatureDictionary, data: LongTailed, live: Live = "auto"
         return Feature(dictionary, data, fitted)
     rarest = int(dictionary.class_counts.argmin())
     return _portrait(dictionary, data, fitted, rarest, len(dictionary.outwards(rarest)) - 1)
-
-
-class Number(w.HBox):
-    """A number box and a slider that are kept in step; the box's value counts.
-
-    Args:
-        box: the number, with its name as the description.
-        slider: for the same number; a FloatLogSlider's is taken to three digits.
-    """
-
-    def __init__(self, box: Any, slider: Any) -> None:
-        self.box, self.slider = box, slider
-        spoken(slider, box.description)
-        slider.observe(lambda change: self._take(change.new), "value")
-        box.observe(lambda change: self._show(change.new), "value")
-        super().__init__([box, slider])
-
-    def _take(self, value: float) -> None:
-        if not self._same_step():  # else the page has moved a box's value to the slider's grid
-            log = isinstance(self.slider, w.FloatLogSlider)
-            self.box.value = float(f"{value:.3g}") if log else value
-
-    def _show(self, value: float) -> None:
-        if not self._same_step():  # else a hand is just moving it
-            self.slider.value = value
-
-    def _same_step(self) -> bool:
-        shown, value = self.slider.value, self.box.value
-        if isinstance(self.slider, w.FloatLogSlider):
-            return abs(math.log(shown / value, self.slider.base)) <= 0.501 * self.slider.step
-        return shown == value
 
 
 class Explorer(w.VBox):
@@ -184,13 +152,13 @@ class LongTail(Explorer):
         digits = min(4, len(str(max(data.available))))  # up to where no class could follow
         named = {"value": config.imbalance_ratio, "style": NAMED}
         named["tooltip"] = "largest class / smallest class, of the exponential profile"
-        self.ratio = Number(
+        self.ratio = NumberWithSlider(
             w.BoundedFloatText(
                 min=1, max=10**digits, description="Imbalance ratio",
                 layout=w.Layout(width="210px"), **named,
             ),
             w.FloatLogSlider(
-                min=0, max=digits, step=0.02, description=f"1 to {10**digits:,}", readout=False,
+                min=0, max=digits, step=0.02, description=f"1 to {10**digits:,}",
                 layout=w.Layout(width="380px"), **named,
             ),
         )  # fmt: skip
@@ -253,7 +221,7 @@ class Feature(Explorer):
             gone.close()
         self._follow()
 
-    def _numbered(self) -> Number:
+    def _numbered(self) -> NumberWithSlider:
         """A number for each feature of the class; a slider's End key would keep an older end."""
         last = int(self.dictionary.starts.diff()[self.of_class.value]) - 1
         named = {"tooltip": "0 is the nearest to the mean of its class, the last is the farthest"}
@@ -265,10 +233,9 @@ class Feature(Explorer):
             disabled=last == 0,
             description=f"0 to {last:,}",
             style=NAMED,
-            readout=False,
             **named,
         )
-        return Number(box, slider)
+        return NumberWithSlider(box, slider)
 
 
 def _portrait(

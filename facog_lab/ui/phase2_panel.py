@@ -287,8 +287,7 @@ class Phase2Panel:
 
     def _arranged(self) -> widgets.VBox:
         said = [self.state, self.where, self.message, self.speed]
-        controls = [knob.widget for knob in self.knobs.values()]
-        left = [widgets.HBox([*self.buttons.values()]), *said, *controls, self.words]
+        left = [widgets.HBox([*self.buttons.values()]), *said, *self.knobs.values(), self.words]
         unseen = [self.heartbeat, Sliders()]
         column = widgets.VBox([*left, *unseen], layout={"width": "300px", "flex": "0 0 auto"})
         wide = {"flex": "1 1 400px", "min_width": "400px"}  # on a narrow page below the controls
