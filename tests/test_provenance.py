@@ -6,7 +6,7 @@ import tiny
 import torch
 
 from facog_lab import registry
-from facog_lab.names import LABELS
+from facog_lab.names import label
 from facog_lab.phase2 import Phase2
 from facog_lab.plots import embedding, theme
 from facog_lab.plots.mixture_map import World
@@ -90,7 +90,7 @@ def test_the_maps_of_notebook_04_hold_any_of_them(name):
 
 def test_every_method_has_a_name_and_a_colour_of_its_own():
     methods = ["phase1", *NAMES]
-    assert len({LABELS[m] for m in methods}) == len(methods)
+    assert len({label(m) for m in methods}) == len(methods)
     assert len({theme.METHOD_COLOURS[m] for m in methods}) == len(methods)
 
 
