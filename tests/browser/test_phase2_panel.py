@@ -257,7 +257,11 @@ def test_a_slider_on_a_log_axis_says_its_value(panel):
     assert said("τ") == "0.1"
     assert said("λ_adv") == "1"
     panel.slider("Generator learning rate").press("ArrowRight")
-    panel.wait(lambda: panel.control("Generator learning rate").input_value() != "0.005", "another value", 5)
+    panel.wait(
+        lambda: panel.control("Generator learning rate").input_value() != "0.005",
+        "another value",
+        5,
+    )
     value = panel.control("Generator learning rate").input_value()
     panel.wait(lambda: said("Generator learning rate") == value, f"{value} read aloud", 3)
     panel.control("Generator learning rate").fill("0.0123")  # the slider has no mark for it
