@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import ipywidgets as w
 import numpy as np
@@ -16,10 +16,11 @@ import numpy as np
 from facog_lab.config import DataError
 from facog_lab.dataset import LongTailed, long_tail_counts
 from facog_lab.dictionary import FeatureDictionary
+from facog_lab.names import VALUES
 from facog_lab.plots import charts, theme
 from facog_lab.plots.embedding import Map, fit_map
 from facog_lab.runs.progress import Live, is_live
-from facog_lab.settings import DataConfig, Profile
+from facog_lab.settings import DataConfig
 from facog_lab.ui.live_figure import live_widget
 from facog_lab.ui.resize_observer import ResizeObserver
 from facog_lab.ui.sliders import NumberWithSlider, Sliders
@@ -144,10 +145,10 @@ class LongTail(Explorer):
     def __init__(self, data: LongTailed, config: DataConfig) -> None:
         self.data = data
         self.profile = w.Dropdown(
-            options=get_args(Profile),
+            options=[(name, value) for value, name in VALUES["profile"].items()],
             value=config.profile,
             description="Profile",
-            tooltip="exponential: a straight line on this axis; gamo: 4,000 to 40; as_found: all",
+            tooltip="exponential: a straight line on this axis",
         )
         digits = min(4, len(str(max(data.available))))  # up to where no class could follow
         named = {"value": config.imbalance_ratio, "style": NAMED}

@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from facog_lab import registry
 from facog_lab.config import ConfigError
-from facog_lab.names import label
+from facog_lab.names import VALUES, label
 from facog_lab.phase2 import Phase2
 from facog_lab.settings import Controls
 from facog_lab.ui.sliders import NumberWithSlider
@@ -29,19 +29,8 @@ SLIDERS: dict[str, Callable[[], widgets.Widget]] = {
 }
 CHOICES: dict[str, Callable[[], Mapping[str, str]]] = {
     "oversampler": lambda: {name: entry.label for name, entry in registry.oversamplers.items()},
-    "label_selection": lambda: {
-        "gamo": "GAMO: N_max - N_c",
-        "inverse": "1/N_c",
-        "uniform": "all classes alike",
-        "as_found": "as found: N_c",
-    },
-    "trains": lambda: {
-        "all": "D, G and classifier",
-        "d_and_g": "D and G",
-        "d": "only D",
-        "g": "only G",
-        "classifier": "only the classifier",
-    },
+    "label_selection": lambda: VALUES["label_selection"],
+    "trains": lambda: VALUES["trains"],
 }
 
 
@@ -53,11 +42,11 @@ def number(field: str, change: Set) -> NumberWithSlider:
         change: told the field and its new value when a hand has changed it.
     """
     slider, about = SLIDERS[field](), Controls.model_fields[field].description or ""
-    slider.layout.width = "138px"
+    slider.layout.width = "124px"
     kind = widgets.IntText if isinstance(slider, widgets.IntSlider) else widgets.FloatText
     box = kind(
         Controls.model_fields[field].default, description=label(field), tooltip=about,
-        style={"description_width": "78px"}, layout={"width": "152px"},
+        style={"description_width": "92px"}, layout={"width": "166px"},
     )  # fmt: skip
     return NumberWithSlider(box, slider, functools.partial(change, field))
 

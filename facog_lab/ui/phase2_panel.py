@@ -32,7 +32,7 @@ from IPython.display import display
 
 from facog_lab.config import ConfigError, Device
 from facog_lab.metrics import Step
-from facog_lab.names import label
+from facog_lab.names import label, value_label
 from facog_lab.plots.loss_terms import phase2_terms
 from facog_lab.plots.training_charts import Dashboard
 from facog_lab.runs import replay, stages
@@ -120,7 +120,7 @@ class Phase2Panel:
             self.buttons[name] = widgets.Button(description=name, icon=icon, tooltip=tooltip)
             self.buttons[name].layout = widgets.Layout(width="71px", padding="0")
             self.buttons[name].on_click(lambda _, act=act: act())
-        self.speed = widgets.Dropdown(options=SPEEDS, description="speed limit")
+        self.speed = widgets.Dropdown(options=SPEEDS, description="Speed limit")
         self.speed.style.description_width, self.speed.layout.width = "98px", "290px"
         self.speed.observe(self._set_rate, "value")
         self.state, self.where, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
@@ -277,7 +277,8 @@ class Phase2Panel:
         alarms = "".join(f"<li>⚠ {html.escape(text)}</li>" for text in self.dashboard.alarms)
         changes = "".join(
             f"<li value={number}>step {change.step:,}: {label(change.control)} "
-            f"{html.escape(f'{change.old} → {change.new}')}</li>"
+            f"{value_label(change.control, change.old)} → "
+            f"{value_label(change.control, change.new)}</li>"
             for number, change in list(enumerate(self.dashboard.changes, 1))[-CHANGES:]
         )
         return (

@@ -20,6 +20,7 @@ class Sliders(anywidget.AnyWidget):
     """Names the sliders of the page; to be shown beside them, see `NumberWithSlider`."""
 
     _esm = STATIC / "sliders.js"
+    _css = STATIC / "sliders.css"
 
 
 class NumberWithSlider(widgets.HBox):
@@ -42,6 +43,7 @@ class NumberWithSlider(widgets.HBox):
         self._log = isinstance(slider, widgets.FloatLogSlider)
         slider.readout = False
         slider.tooltip = f"{box.description}: {slider.tooltip or box.tooltip}"  # see sliders.js
+        box.add_class("facog-number")
         slider.add_class("facog-slider")
         if self._log:
             slider.add_class("facog-log")
