@@ -14,7 +14,7 @@ from tiny import dictionary, long_tailed
 
 from facog_lab.generator import Mix
 from facog_lab.plots import charts, embedding, maps, theme
-from facog_lab.plots.mixture_map import World
+from facog_lab.plots.mixture_map import MixtureMap
 from facog_lab.ui import embedding_explorer, point_events
 
 EVIL = ("<b>bold</b>", "<img src=x>", "$x$", "%{y}", "a & b")
@@ -37,7 +37,7 @@ def world(counts=(40, 20, 9, 3, 1), n_s=4, made=30, every=1, gained=None, names=
         flat = sign * pca.coordinates**3
         return embedding.Map("tsne", flat, False, 0.9, 0.0, 6, lambda new: sign * pca.place(new))
 
-    return World(
+    return MixtureMap(
         dictionary=features,
         images=long_tailed(counts).images,
         maps={"t-SNE": bent(1), "UMAP": bent(-1), "PCA": pca},
@@ -353,9 +353,11 @@ def test_the_plain_figure_shows_a_mixture_of_each_of_the_rarest_classes():
 def test_what_does_not_fit_is_named():
     made = world()
     with pytest.raises(ValueError, match=r"none is linear: add the one of PCA"):
-        embedding_explorer.mixtures(World(**vars(made) | {"maps": {"UMAP": made.maps["UMAP"]}}))
+        embedding_explorer.mixtures(
+            MixtureMap(**vars(made) | {"maps": {"UMAP": made.maps["UMAP"]}})
+        )
     with pytest.raises(ValueError, match=r"map 't-SNE' has 73 points, but 10 features were kept"):
-        World(**vars(made) | {"kept": made.kept[:10]})
+        MixtureMap(**vars(made) | {"kept": made.kept[:10]})
 
 
 def test_a_message_of_the_page_is_heard_and_a_hover_answered():

@@ -126,9 +126,7 @@ class Phase2Panel:
         self.state, self.where, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.words, self.terms = widgets.HTML(), widgets.HTML()
         self.dashboard = Dashboard(self.run.loop, self.run.phase1_scores)
-        from facog_lab.ui.live_scatter import (
-            MovingFigure,  # plotly's widgets take seconds to import
-        )
+        from facog_lab.ui.live_scatter import MovingFigure  # seconds to import
 
         chart, board = self.dashboard.halves()
         self.chart = MovingFigure(chart)
