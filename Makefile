@@ -29,10 +29,11 @@ lab: .venv/installed ## JupyterLab at the notebooks
 bench: .venv/installed ## speed of every stage, into benchmarks/results/speed.json; ARGS="views step"
 	$(BIN)/python -m benchmarks.speed $(ARGS)
 
-check: .venv/installed ## formatting, lint (notebooks included), types
+check: .venv/installed ## formatting, lint (notebooks included), types, who imports whom
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: .venv/installed ## formats code and notebooks
 	$(BIN)/ruff format .
