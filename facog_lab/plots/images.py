@@ -1,6 +1,6 @@
 """Figures of images and features: sheets of images, distances, norms, a map.
 
-They belong to `figures`, which offers them under its own name.
+`charts` offers them under its own name, too.
 """
 
 from __future__ import annotations

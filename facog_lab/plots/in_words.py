@@ -1,6 +1,6 @@
 """A figure in words, for those who cannot see it: its titles, and the main numbers of each curve.
 
-It belongs to `figures`. The words follow from the figure itself, so they are true of any of them.
+The words follow from the figure itself, so they are true of any of them.
 """
 
 from __future__ import annotations

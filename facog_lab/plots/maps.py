@@ -1,6 +1,6 @@
 """Maps of features side by side, coloured in three ways, and what a generated feature was mixed of.
 
-They belong to `figures`, which offers them under its own name.
+`charts` offers them under its own name, too.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Portraits: of a real feature and its neighbours, of generated ones and what they were mixed from.
 
-They belong to `figures`, which offers them under its own name.
+`charts` offers them under its own name, too.
 """
 
 from __future__ import annotations

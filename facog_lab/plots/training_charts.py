@@ -1,7 +1,7 @@
 """All of phase 2 in one figure: losses, entropy, scores, recall, and a map that moves.
 
-It belongs to `figures`: a loop's history and features in, a plotly figure out; drawn once at the
-end of a run, or again and again while one goes on.
+A loop's history and features in, a plotly figure out; drawn once at the end of a run, or again and
+again while one goes on.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Dashboard:
         self._catch_up()
         traces = {trace.meta: trace for trace in figure.data if trace.meta}
         if "entropy" in traces:
-            with figure.batch_animate(0):  # see moving.MovingFigure
+            with figure.batch_animate(0):  # see live_scatter.MovingFigure
                 for name, curve in self._curves.items():
                     traces[name].x, traces[name].y = curve.points()
                 self._draw_scores(traces)

@@ -89,7 +89,7 @@ def link(row: Row, text: str, style: str = "") -> str:
 
 
 def live(todo: Sequence[Point], rows: Iterable[Row]) -> list[Row]:
-    """Shows a table of points that fills while they run, where a person looks on; else at the end.
+    """Shows a table of points that fills while they run, in a live front end; else at the end.
 
     Args:
         todo: all points.

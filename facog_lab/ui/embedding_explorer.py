@@ -1,6 +1,6 @@
-"""Maps that answer to a hand: notebook 04's generated features, and what each was mixed from.
+"""Interactive maps: notebook 04's generated features, and what each was mixed from.
 
-Here are the widgets alone; what they show is drawn in `maps`. Where nobody looks on, `explore`
+Here are the widgets alone; what they show is drawn in `maps`. Without a live front end `explore`
 gives a plain figure and makes no widget.
 """
 
@@ -34,7 +34,7 @@ def prepare(live: Live = "auto") -> Any:
     """An empty canvas, for which a page loads plotly while the maps are computed.
 
     Args:
-        live: whether someone looks on, see progress.is_live.
+        live: whether a live front end shows it, see progress.is_live.
 
     Returns:
         A widget, or None.
@@ -43,11 +43,11 @@ def prepare(live: Live = "auto") -> Any:
 
 
 def explore(world: MixtureMap, live: Live = "auto", canvas: Any = None) -> Any:
-    """The first two maps, side by side and linked; with controls if someone looks on.
+    """The first two maps, side by side and linked; with controls in a live front end.
 
     Args:
         world: what is on the maps.
-        live: whether someone looks on, see progress.is_live.
+        live: whether a live front end shows it, see progress.is_live.
         canvas: what `prepare` gave; then the maps are there a second earlier.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Controls that answer to a hand: the long tail of notebook 00, the features of notebook 02.
+"""Interactive controls: the long tail of notebook 00, the features of notebook 02.
 
-Here are the widgets alone; what they show is computed and drawn elsewhere. Where nobody looks on,
-each function gives a plain figure and makes no widget.
+Here are the widgets alone; what they show is computed and drawn elsewhere. Without a live front
+end each function gives a plain figure and makes no widget.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ NAMED = {"description_width": "initial"}  # room for the whole of a control's na
 
 
 def long_tail(data: LongTailed, config: DataConfig, live: Live = "auto") -> Any:
-    """The class counts, with controls for the profile and the imbalance ratio if someone looks on.
+    """The class counts, with controls for the profile and the imbalance ratio in a live front end.
 
     Args:
         data: the data set; of its images none is touched.
         config: what it was made with, where the controls start.
-        live: whether someone looks on, see progress.is_live.
+        live: whether a live front end shows it, see progress.is_live.
 
     Returns:
         A `LongTail`, or a plain figure.
@@ -46,14 +46,14 @@ def long_tail(data: LongTailed, config: DataConfig, live: Live = "auto") -> Any:
 
 
 def feature(dictionary: FeatureDictionary, data: LongTailed, live: Live = "auto") -> Any:
-    """A feature with its neighbours and its place, any of them if someone looks on.
+    """A feature with its neighbours and its place, any of them in a live front end.
 
     Otherwise, and to begin with, it is the rarest class's feature farthest from the class's mean.
 
     Args:
         dictionary: the features.
         data: the data set they were made from.
-        live: whether someone looks on, see progress.is_live.
+        live: whether a live front end shows it, see progress.is_live.
 
     Returns:
         A `Feature`, or a plain figure.
@@ -77,7 +77,7 @@ class Explorer(w.VBox):
         controls: in a row, which may wrap.
         above: what else is between the line and the figure.
         below: what else is below the figure.
-        canvas: an earlier widget to show the figure on, see figures.widget.
+        canvas: an earlier widget to show the figure on, see live_figure.live_widget.
 
     Attributes:
         row: the controls.

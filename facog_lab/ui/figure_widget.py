@@ -1,4 +1,4 @@
-"""Plotly's widget as a page can rely on it; it belongs to `figures`.
+"""Plotly's widget as a page can rely on it.
 
 Plotly's own FigureWidget is a module of 5 MB in every figure. A widget whose module is not there
 within two seconds hears nothing of its kernel any more (anywidget gives up), so that on a busy

@@ -39,7 +39,7 @@ def number(field: str, change: Set) -> NumberWithSlider:
 
     Args:
         field: of Controls.
-        change: told the field and its new value when a hand has changed it.
+        change: told the field and its new value when the user has changed it.
     """
     slider, about = SLIDERS[field](), Controls.model_fields[field].description or ""
     slider.layout.width = "124px"
@@ -57,7 +57,7 @@ class Choice(widgets.Dropdown):
     Args:
         field: of Controls.
         allowed: the values that can be chosen here.
-        change: told the field and its new value when a hand has chosen.
+        change: told the field and its new value when the user has chosen.
     """
 
     def __init__(self, field: str, allowed: Container[str], change: Set) -> None:
@@ -85,7 +85,7 @@ def knobs(loop: Phase2, change: Set) -> dict[str, NumberWithSlider | Choice]:
 
     Args:
         loop: which label selections its classes allow is asked now.
-        change: told the field and its new value when a hand has changed it.
+        change: told the field and its new value when the user has changed it.
     """
     made: dict[str, NumberWithSlider | Choice] = {field: number(field, change) for field in SLIDERS}
     for field in CHOICES:

@@ -58,15 +58,15 @@ SPEEDS = {"as fast as it can": 0.0, "1 step/s": 1.0, "3 steps/s": 3.0, "10 steps
 
 
 def phase2(settings: Experiment, device: Device = "auto", live: Live = "auto") -> Any:
-    """Phase 2 under a hand where someone looks on, and to its end where nobody does.
+    """Phase 2, interactive in a live front end, and run to its end without one.
 
     Args:
         settings: the experiment; what is upstream of phase 2 is made if need be.
         device: where to train.
-        live: whether someone looks on, see progress.is_live.
+        live: whether a live front end shows it, see progress.is_live.
 
     Returns:
-        A Phase2Panel, or the finished resumable.Training; both have `loop` and `history`.
+        A Phase2Panel, or the finished training.Training; both have `loop` and `history`.
     """
     if is_live(live):
         return Phase2Panel(settings, device)
@@ -186,7 +186,7 @@ class Phase2Panel:
         Phase2Panel._shown = None
 
     def _set(self, field: str, value: Any) -> None:
-        """A hand has changed a control: the next step reads it."""
+        """The user has changed a control: the next step reads it."""
         with self._lock:
             try:
                 self.run.loop.controls = self.run.loop.controls.replace(**{field: value})

@@ -31,7 +31,7 @@ class NumberWithSlider(widgets.HBox):
     Args:
         box: with the number's name as its description.
         slider: for the same number; what it says is taken to three digits, whole numbers whole.
-        change: told the new number when a hand has changed it, and has it shown; `show` when None.
+        change: told the new number when the user has changed it, to have it shown; None: `show`.
 
     Attributes:
         box: the number box.
@@ -53,10 +53,10 @@ class NumberWithSlider(widgets.HBox):
         self.show(box.value)
 
     def show(self, value: float) -> None:
-        """Shows a number, as if no hand had changed anything."""
+        """Shows a number, as if the user had changed nothing."""
         self._quiet = True
         self.box.value = value
-        if not self._shows(self.slider.value):  # else it is left alone: a hand may hold it
+        if not self._shows(self.slider.value):  # else it is left alone: it may be held
             self.slider.value = self._mark()
         self._quiet = False
 
