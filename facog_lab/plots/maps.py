@@ -88,11 +88,11 @@ def atlas(
                 kind = "real" if axis == "coloraxis" else "generated"
                 trace |= {"marker": look | {"color": owner[rows], "coloraxis": axis}, "name": kind}
                 trace |= {"customdata": rows.astype(np.int32)}
-                said = f"{kind}<br>no. %{{customdata}}<extra></extra>"
+                hover = f"{kind}<br>no. %{{customdata}}<extra></extra>"
                 if alone:  # the names of many points take longer than their places
                     trace |= {"text": [names[c] for c in owner[rows]]}
-                    said = f"%{{text}}, {said}"
-                trace |= {"hovertemplate": said}
+                    hover = f"%{{text}}, {hover}"
+                trace |= {"hovertemplate": hover}
             figure.add_trace(draw(mode="markers", **trace), 1, column)
         figure.update_yaxes(scaleanchor=f"x{column}", row=1, col=column)
     # Nothing but its colour bar is seen of this one.
@@ -126,7 +126,7 @@ def colouring(
     last = len(names) - 1
     key: dict[str, Any] = {"cmin": -0.5, "cmax": last + 0.5}
     bar: dict[str, Any] = {"title": {"text": by}, "thickness": 16, "tickmode": "array"}
-    bar |= {"tickformat": ""}  # said, since another colouring may have been there before
+    bar |= {"tickformat": ""}  # set, since another colouring may have been there before
     if by == "class":
         real = made = class_colours(len(names))
         listed = range(0, len(names), max(1, math.ceil(len(names) / MOST_NAMES)))

@@ -259,20 +259,20 @@ class Atlas(Explorer):
         rows = self.world.parents(first).rows
         if not len(rows):
             return f"No. {first} was not mixed from real features, so it has no parents."
-        said = [f"On the maps: no. {first} and lines to its parents, thicker with larger w."]
+        sentences = [f"On the maps: no. {first} and lines to its parents, thicker with larger w."]
         for title in self.pair.value:
             there = int(np.isfinite(self.world.places_of(rows, title)).all(1).sum())
             name = as_text(title)
             if self.world.maps[title].exact:
                 inside = self.world.mixed.added is None
                 where = "in their hull, exactly" if inside else "where the mix was moved to"
-                said.append(f"{name}: it lies {where}.")
+                sentences.append(f"{name}: it lies {where}.")
             else:
                 missing = (
                     "" if there == len(rows) else f", {there} of {len(rows)} parents are on it"
                 )
-                said.append(f"{name}: distorted, so no hull{missing}.")
-        return " ".join(said)
+                sentences.append(f"{name}: distorted, so no hull{missing}.")
+        return " ".join(sentences)
 
     def _portrait(self, point: int, side: int = BESIDE) -> list[str]:
         """A real point's image, or a generated one's parents with their weights."""
@@ -282,9 +282,9 @@ class Atlas(Explorer):
             image = picture(self.world.pictures(row)[0], HOVERED, f"training image, {name}")
             return [image, note(f"<b>{name}</b><br>real, no. {point}")]
         rows, weights = self.world.parents(point)
-        said = f"<b>{name}</b><br>generated, no. {point}<br>{self.world.mixture}"
+        text = f"<b>{name}</b><br>generated, no. {point}<br>{self.world.mixture}"
         shown = zip(self.world.pictures(rows), weights, strict=True)
         return [
-            note(said),
+            note(text),
             *(parent(uri, weight, side, name) for uri, weight in shown),
         ]

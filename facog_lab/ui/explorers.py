@@ -93,9 +93,9 @@ class Explorer(w.VBox):
         canvas: Any = None,
     ) -> None:
         self.status = w.HTML()
-        figure, said = self.drawn()
+        figure, text = self.drawn()
         self.figure = live_widget(figure, canvas)
-        self._say(said)
+        self._say(text)
         self.row = w.HBox(controls, layout=w.Layout(flex_flow="row wrap"))
         around = [self.row, self.status, Sliders(), *above, ResizeObserver()]
         super().__init__([*around, self.figure, *below])
@@ -117,7 +117,7 @@ class Explorer(w.VBox):
             self._say(f"⚠ {kind}{error}")
 
     def _follow(self) -> None:
-        figure, said = self.drawn()
+        figure, text = self.drawn()
         layout = figure.layout.to_plotly_json()
         layout.pop("template")  # always the same, and long
         # There may be fewer of these than before, even none.
@@ -128,7 +128,7 @@ class Explorer(w.VBox):
             self.figure.layout.update(layout)
             self.figure.layout.update(counted, overwrite=True)
         self.figure.describe()
-        self._say(said)
+        self._say(text)
 
     def _say(self, text: str) -> None:
         self.status.value = f'<span role="status">{html.escape(text)}</span>'
@@ -250,7 +250,7 @@ def _portrait(
     same = int((dictionary.labels[rows] == label).sum())
     far = (own[[number, -1]] - mean).norm(dim=1).tolist()
     title = f"{name}: feature {number:,} of 0 to {len(outwards) - 1:,}, from the mean outwards"
-    said = (
+    text = (
         f"{far[0]:.3g} from the mean of its class (the farthest: {far[1]:.3g}); {same} of its "
         f"{len(rows)} nearest neighbours share its class"
     )
@@ -264,5 +264,5 @@ def _portrait(
         dictionary.labels,
         dictionary.class_names,
         title,
-        said,
+        text,
     )

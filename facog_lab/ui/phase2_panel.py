@@ -109,14 +109,14 @@ class Phase2Panel:
         self.redraws = 0
         self._lock = threading.RLock()  # callbacks may come from two threads at once
         self.knobs = knobs(self.run.loop, self._set)
-        said = (
+        actions = (
             ("Start", "play", "go on, step after step", self.start),
             ("Pause", "pause", "stop after the present step", self.pause),
             ("Step", "step-forward", "take one step", self.step),
             ("Reset", "undo", "back to before the first step, everything as at first", self.reset),
         )
         self.buttons = {}
-        for name, icon, tooltip, act in said:
+        for name, icon, tooltip, act in actions:
             self.buttons[name] = widgets.Button(description=name, icon=icon, tooltip=tooltip)
             self.buttons[name].layout = widgets.Layout(width="71px", padding="0")
             self.buttons[name].on_click(lambda _, act=act: act())
@@ -285,8 +285,8 @@ class Phase2Panel:
         )
 
     def _arranged(self) -> widgets.VBox:
-        said = [self.state, self.where, self.message, self.speed]
-        left = [widgets.HBox([*self.buttons.values()]), *said, *self.knobs.values(), self.words]
+        status = [self.state, self.where, self.message, self.speed]
+        left = [widgets.HBox([*self.buttons.values()]), *status, *self.knobs.values(), self.words]
         unseen = [self.heartbeat, Sliders()]
         column = widgets.VBox([*left, *unseen], layout={"width": "300px", "flex": "0 0 auto"})
         wide = {"flex": "1 1 400px", "min_width": "400px"}  # on a narrow page below the controls
