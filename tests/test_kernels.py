@@ -177,7 +177,7 @@ def impatient(panel):
     """A panel that gives its page seconds only."""
     panel.run("from facog_lab.ui import heartbeat; heartbeat.SILENT, heartbeat.GRACE = 1.0, 0.5")
     yield panel
-    panel.run("page.SILENT, page.GRACE = 15.0, 5.0")
+    panel.run("heartbeat.SILENT, heartbeat.GRACE = 15.0, 5.0")
 
 
 def test_a_page_that_falls_silent_ends_the_thread(impatient):
@@ -192,13 +192,13 @@ def test_a_page_that_falls_silent_ends_the_thread(impatient):
 
 
 def test_a_page_whose_words_wait_for_a_cell_is_there(impatient):
-    page = impatient.value("panel.page.model_id")
+    page = impatient.value("panel.heartbeat.model_id")
     impatient.click("panel.buttons['Start']")
     impatient.client.execute("import time; before = panel.loop.step; time.sleep(3)")
     for beats in range(1, 12):
         impatient.send(page, {"method": "update", "state": {"beats": beats}})
         time.sleep(0.3)
-    assert impatient.value("panel.page.beats") == 11
+    assert impatient.value("panel.heartbeat.beats") == 11
     assert impatient.value("panel.worker.running")
     assert impatient.value("panel.loop.step > before + 100")  # it trained all the while
 
