@@ -29,7 +29,7 @@ lab: .venv/installed ## JupyterLab at the notebooks
 bench: .venv/installed ## speed of every stage, into benchmarks/results/speed.json; ARGS="views step"
 	$(BIN)/python -m benchmarks.speed $(ARGS)
 
-check: .venv/installed ## formatting, lint (notebooks included), types, directions of imports
+check: .venv/installed ## formatting, lint (notebooks included), types, who imports whom
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -21,7 +21,7 @@ from benchmarks.rows import row, write
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.generator import Mix
 from facog_lab.plots.embedding import Map
-from facog_lab.plots.mixture_map import World
+from facog_lab.plots.mixture_map import MixtureMap
 
 CLASSES, N_S, SIDE = 100, 5, 32  # as in CIFAR-100
 GENERATED_SHARE = 20  # one point in so many is generated
@@ -29,7 +29,7 @@ HOVERS = 20  # of each run
 FIRST_PICTURE, HOVER = 2000, 100  # ms, the bars
 
 
-def world(points: int, seed: int = 0) -> World:
+def world(points: int, seed: int = 0) -> MixtureMap:
     """Simulated features around a centre for each class, on maps that are made up with them."""
     rng = torch.Generator().manual_seed(seed)
     made, width = points // GENERATED_SHARE, 8
@@ -58,7 +58,7 @@ def world(points: int, seed: int = 0) -> World:
         flat = dictionary.features[:, cut].numpy()
         return Map("tsne", flat, False, 0.9, 0.0, width, lambda new: new[:, cut])
 
-    return World(
+    return MixtureMap(
         dictionary=dictionary,
         images=torch.randint(256, (real, 3, SIDE, SIDE), dtype=torch.uint8, generator=rng),
         maps={"t-SNE": plane(0), "UMAP": plane(2), "PCA": plane(4)},

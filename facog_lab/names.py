@@ -34,7 +34,9 @@ LABELS = {
     "lr_generator": "Generator learning rate",
     "lr_discriminator": "Discriminator learning rate",
     "lr_classifier": "Classifier learning rate",
-    "label_selection": "label selection",
+    "label_selection": "Label selection",
+    "oversampler": "Oversampler",
+    "logit_prior": "Logit prior",
     "trains": "Update",
     "phase1": "Phase 1 alone",
     "m2m_ldam": "M2m-LDAM",
@@ -50,6 +52,22 @@ LABELS = {
     "added": "added to the mix, share of length",
 }
 
+# Values that do not say by themselves what they do, by the setting.
+VALUES = {
+    "profile": {
+        "exponential": "exponential", "gamo": "GAMO: 4,000 to 40", "as_found": "all images",
+    },
+    "label_selection": {
+        "gamo": "fill up: N_max - N_c", "inverse": "rare ones more: 1/N_c",
+        "uniform": "all classes alike", "as_found": "as in training: N_c",
+    },
+    "logit_prior": {"none": "none", "seen": "log of each class's share in training"},
+    "trains": {
+        "all": "D, G and classifier", "d_and_g": "D and G",
+        "d": "only D", "g": "only G", "classifier": "only the classifier",
+    },
+}  # fmt: skip
+
 
 def label(name: str) -> str:
     """The readable name of a column, a setting, a method or a data set; others as they are."""
@@ -57,6 +75,13 @@ def label(name: str) -> str:
         return LABELS[name]
     kinds = (registry.oversamplers, registry.heads, registry.networks, registry.datasets)
     return next((kind[name].label for kind in kinds if name in kind), as_text(name))
+
+
+def value_label(setting: str, value: object) -> str:
+    """The readable name of a setting's value; others as they are."""
+    if setting == "oversampler":
+        return label(str(value))
+    return VALUES.get(setting, {}).get(str(value)) or as_text(value)
 
 
 def as_text(name: object, width: int = 40) -> str:

@@ -14,8 +14,8 @@ from tiny import dictionary, long_tailed
 
 from facog_lab.generator import Mix
 from facog_lab.plots import charts, embedding, maps, theme
-from facog_lab.plots.mixture_map import World
-from facog_lab.ui import embedding_explorer, mouse
+from facog_lab.plots.mixture_map import MixtureMap
+from facog_lab.ui import embedding_explorer, point_events
 
 EVIL = ("<b>bold</b>", "<img src=x>", "$x$", "%{y}", "a & b")
 
@@ -37,7 +37,7 @@ def world(counts=(40, 20, 9, 3, 1), n_s=4, made=30, every=1, gained=None, names=
         flat = sign * pca.coordinates**3
         return embedding.Map("tsne", flat, False, 0.9, 0.0, 6, lambda new: sign * pca.place(new))
 
-    return World(
+    return MixtureMap(
         dictionary=features,
         images=long_tailed(counts).images,
         maps={"t-SNE": bent(1), "UMAP": bent(-1), "PCA": pca},
@@ -178,16 +178,37 @@ def test_the_hull_is_drawn_on_the_linear_map_alone_and_holds_the_mixture():
     assert "PCA: it lies in their hull, exactly" in live.inspector.value
 
 
-def test_convex_hull_is_that_of_qhull_and_of_any_few_points():
+def turns(corners, points):
+    """(K, N) above 0 where a point lies to the left of the way from a corner to the next."""
+    ahead = np.roll(corners, -1, 0) - corners
+    away = points[None] - corners[:, None]
+    return ahead[:, None, 0] * away[..., 1] - ahead[:, None, 1] * away[..., 0]
+
+
+def test_a_convex_hull_turns_left_around_all_points():
     rng = np.random.default_rng(0)
-    for points in (rng.normal(size=(30, 2)), rng.integers(4, size=(40, 2)).astype(float)):
-        got, hull = maps.convex_hull(points), ConvexHull(points)
-        assert {tuple(p) for p in got} == {tuple(points[v]) for v in hull.vertices}
-        x, y = got.T
-        assert (x * np.roll(y, -1) - y * np.roll(x, -1)).sum() / 2 == pytest.approx(hull.volume)
-    assert maps.convex_hull([[1, 2]]).tolist() == [[1, 2]]
-    assert maps.convex_hull([[1, 2]] * 3).tolist() == [[1, 2]]
-    assert maps.convex_hull([[0, 0], [2, 2], [1, 1]]).tolist() == [[0, 0], [2, 2]]
+    for n in range(3, 40):
+        for points in (rng.normal(size=(n, 2)), rng.integers(4, size=(n, 2)).astype(float)):
+            corners = maps.convex_hull(points)
+            assert {tuple(corner) for corner in corners} <= {tuple(point) for point in points}
+            assert (turns(corners, points) >= -1e-12).all()
+            if len(corners) > 2:
+                assert (np.diag(turns(corners, np.roll(corners, -2, 0))) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("points", "corners"),
+    [
+        ([[1, 2]], [[1, 2]]),
+        ([[1, 2]] * 3, [[1, 2]]),
+        ([[3, 1], [1, 2]], [[1, 2], [3, 1]]),
+        ([[0, 0], [2, 2], [1, 1]], [[0, 0], [2, 2]]),
+        ([[1, 5], [1, -1], [1, 2], [1, 3]], [[1, -1], [1, 5]]),
+    ],
+    ids=["a point", "a point thrice", "two points", "a line", "an upright line"],
+)
+def test_what_has_no_area_has_its_ends(points, corners):
+    assert maps.convex_hull(points).tolist() == corners
 
 
 def test_colours_mean_class_or_kind_or_recall_gained():
@@ -332,14 +353,16 @@ def test_the_plain_figure_shows_a_mixture_of_each_of_the_rarest_classes():
 def test_what_does_not_fit_is_named():
     made = world()
     with pytest.raises(ValueError, match=r"none is linear: add the one of PCA"):
-        embedding_explorer.mixtures(World(**vars(made) | {"maps": {"UMAP": made.maps["UMAP"]}}))
+        embedding_explorer.mixtures(
+            MixtureMap(**vars(made) | {"maps": {"UMAP": made.maps["UMAP"]}})
+        )
     with pytest.raises(ValueError, match=r"map 't-SNE' has 73 points, but 10 features were kept"):
-        World(**vars(made) | {"kept": made.kept[:10]})
+        MixtureMap(**vars(made) | {"kept": made.kept[:10]})
 
 
 def test_a_message_of_the_page_is_heard_and_a_hover_answered():
     heard, sent = [], []
-    page = mouse.Mouse(lambda *event: heard.append(event))
+    page = point_events.PointEvents(lambda *event: heard.append(event))
     page.send = sent.append
     for kind in ("hover", "select"):
         page._handle_custom_msg({"kind": kind, "points": [3]}, [])

@@ -10,10 +10,9 @@ from torchvision.transforms import AutoAugmentPolicy, InterpolationMode
 from torchvision.transforms import autoaugment as reference
 from torchvision.transforms import functional as vision
 
-from facog_lab import views as kernels
-from facog_lab.augment import autoaugment
+from facog_lab.augment import autoaugment, color, geometry, ops
 from facog_lab.rng import uniform
-from facog_lab.views import RECIPES, make_views
+from facog_lab.views import RECIPES, Recipe, make_views
 
 POLICY = reference.AutoAugment(AutoAugmentPolicy.CIFAR10)
 NEAREST = InterpolationMode.NEAREST
@@ -56,16 +55,16 @@ def magnitude_of(name, level, side, positive):
 
 @pytest.mark.parametrize("side", [28, 32, 33])
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", autoaugment.OPERATIONS)
+@pytest.mark.parametrize("name", ops.OPERATIONS)
 def test_every_operation_level_and_sign_is_torchvisions_to_the_bit(name, channels, side):
     images = pictures(8, channels, side)
-    number = autoaugment.OPERATIONS.index(name)
+    number = ops.OPERATIONS.index(name)
     for level in range(10):
         for positive in (0, 1):
             amount = magnitude_of(name, level, side, positive)
             want = [reference._apply_op(x, name, amount, NEAREST, None) for x in images]
             which = (torch.full((8,), k) for k in (number, level, positive))
-            got = autoaugment.operate(images.clone(), *which)
+            got = ops.operate(images.clone(), *which)
             assert torch.equal(got, torch.stack(want)), (level, positive)
 
 
@@ -81,7 +80,7 @@ def test_autoaugment_of_imagenet_follows_crop_and_flip():
     images, index = pictures(40), torch.arange(40) * 7
     asked = {"seed": 3, "epoch": 5, "view": 1, "index": index}
     asked |= {"mean": (0.0,) * 3, "std": (1.0,) * 3}
-    plain = kernels.Recipe(**vars(RECIPES["imagenet_autoaugment"]) | {"autoaugment": ""})
+    plain = Recipe(**vars(RECIPES["imagenet_autoaugment"]) | {"autoaugment": ""})
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "crops", plain)
         crops = make_views(images, "crops", **asked)
@@ -105,7 +104,7 @@ def test_sub_policies_probabilities_and_signs_are_drawn_as_published(monkeypatch
     for pair in POLICY.policies:
         cells = [((), n / 25)]
         for name, p, level in pair:
-            choices = [(autoaugment.OPERATIONS.index(name), p), (-1, 1 - p)]
+            choices = [(ops.OPERATIONS.index(name), p), (-1, 1 - p)]
             cells = [
                 ((*key, operation, level or 0, sign), mass * share / 2)
                 for key, mass in cells
@@ -209,10 +208,10 @@ def test_simaugment_views_are_those_of_a_loop(recipe, channels, side, size):
 @pytest.mark.parametrize(
     ("ours", "theirs", "offset"),
     [
-        (kernels.brightness, vision.adjust_brightness, 1),
-        (kernels.contrast, vision.adjust_contrast, 1),
-        (kernels.color, vision.adjust_saturation, 1),
-        (kernels.hue, vision.adjust_hue, 0),
+        (color.brightness, vision.adjust_brightness, 1),
+        (color.contrast, vision.adjust_contrast, 1),
+        (color.color, vision.adjust_saturation, 1),
+        (color.hue, vision.adjust_hue, 0),
     ],
 )
 def test_jitters_operations_are_torchvisions(ours, theirs, offset, value):
@@ -228,16 +227,16 @@ def test_blur_is_torchvisions_with_a_kernel_of_a_tenth_of_the_side(side, kernel)
     images, sigma = pictures(3, 3, side) / 255, torch.tensor([0.1, 0.9, 2.0])
     pairs = zip(images, sigma.tolist(), strict=True)
     want = torch.stack([vision.gaussian_blur(x, [kernel] * 2, [s] * 2) for x, s in pairs])
-    torch.testing.assert_close(kernels.gaussian_blur(images, sigma), want, **CLOSE)
+    torch.testing.assert_close(color.gaussian_blur(images, sigma), want, **CLOSE)
 
 
 def test_box_that_never_fits_is_the_whole_image():
-    found = kernels.boxes(uniform(0, 0, torch.arange(50), "box", 22), 32, (1.5, 2.0))
+    found = geometry.boxes(uniform(0, 0, torch.arange(50), "box", 22), 32, (1.5, 2.0))
     assert found.tolist() == [[0, 0, 32, 32]] * 50
 
 
 def test_boxes_keep_area_ratio_and_image():
-    top, left, height, width = kernels.boxes(
+    top, left, height, width = geometry.boxes(
         uniform(0, 0, torch.arange(20_000), "box", 22), 224, (0.2, 1.0)
     ).unbind(1)
     assert min(top.min(), left.min()) == 0
@@ -251,7 +250,7 @@ def test_boxes_keep_area_ratio_and_image():
 def test_cutouts_hole_is_16_pixels_around_every_centre_cut_off_at_the_border():
     centres = torch.cartesian_prod(torch.arange(32), torch.arange(32))
     for (row, column), hole in zip(
-        centres.tolist(), kernels.holes((centres + 0.5) / 32, 32, 16), strict=True
+        centres.tolist(), geometry.holes((centres + 0.5) / 32, 32, 16), strict=True
     ):
         want = torch.zeros(1, 32, 32, dtype=torch.bool)
         want[:, max(row - 8, 0) : row + 8, max(column - 8, 0) : column + 8] = True
@@ -259,7 +258,7 @@ def test_cutouts_hole_is_16_pixels_around_every_centre_cut_off_at_the_border():
 
 
 def test_cutouts_centres_are_uniform():
-    corners = kernels.holes(uniform(1, 0, torch.arange(16_000), "cutout/0", 2), 8, 1)
+    corners = geometry.holes(uniform(1, 0, torch.arange(16_000), "cutout/0", 2), 8, 1)
     assert chi_square(corners.sum(0).flatten().tolist(), [250.0] * 64) > 1e-3
 
 
@@ -326,7 +325,7 @@ def test_clean_views_of_another_size_are_scaled_then_cut_from_the_middle(side, s
     images = pictures(2, 3, side)
     want = vision.resize(images, [scaled, scaled], antialias=True)
     want = vision.center_crop(want, [size, size])
-    assert torch.equal(kernels.fit(images, size), want)
+    assert torch.equal(geometry.resize_center_crop(images, size), want)
     assert views(images, "standard", size=size).shape == (2, 3, size, size)
 
 
@@ -392,7 +391,7 @@ STRENGTHS = {"strengths": (0.4, 0.4, 0.4, 0.1), "grey": 0.5, "blur": 0.5}
 @pytest.mark.parametrize("size", [32, 24, 30, 40])
 def test_the_callers_images_are_never_changed(size, monkeypatch):
     for parts in itertools.product(*PARTS.values()):
-        recipe = kernels.Recipe(**dict(zip(PARTS, parts, strict=True)), **STRENGTHS)
+        recipe = Recipe(**dict(zip(PARTS, parts, strict=True)), **STRENGTHS)
         monkeypatch.setitem(RECIPES, "any", recipe)
         for given in (pictures(16), pictures(1).expand(16, -1, -1, -1), pictures(16, channels=1)):
             before = given.clone()
@@ -412,7 +411,7 @@ def test_a_recipe_that_copies_anyway_copies_once(monkeypatch):
     for name, recipe in RECIPES.items():
         if not recipe.autoaugment:  # some of whose operations copy what they work on
             views(pictures(16), name)
-    monkeypatch.setitem(RECIPES, "flip", kernels.Recipe(flip=1.0))
+    monkeypatch.setitem(RECIPES, "flip", Recipe(flip=1.0))
     views(pictures(16), "flip", size=40)
     assert copies == []
     views(pictures(16), "flip")

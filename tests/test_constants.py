@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from facog_lab import generator, losses, metrics, models, phase2, views
+from facog_lab.augment import color
 from facog_lab.data import load as load_module
 from facog_lab.data.long_tail import long_tail_counts
 from facog_lab.models import BasicBlock
@@ -409,7 +410,7 @@ def amounts(recipe):
                 found.setdefault(name, []).append(amount)
                 return images
 
-            patch.setattr(views, name, note)
+            patch.setattr(color, name, note)
         seen(recipe, area=None, flip=0.0, grey=0.0, blur=0.0, autoaugment="")
     for name, parts in found.items():
         all_ = torch.cat(parts)

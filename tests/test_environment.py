@@ -27,7 +27,7 @@ MORE = {
 def modules():
     """Every module of the package, its name after `facog_lab.`."""
     paths = (path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py"))
-    return {".".join(path.parts) for path in paths if path.name != "__init__"}
+    return {".".join(path.parts) for path in paths if path.name not in ("__init__", "__main__")}
 
 
 CORE = {name for name in modules() - MORE if name.split(".")[0] not in WORKBENCH}

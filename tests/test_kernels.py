@@ -176,16 +176,16 @@ def test_a_cell_that_runs_again_leaves_one_thread(panel):
 @pytest.fixture
 def impatient(panel):
     """A panel that gives its page seconds only."""
-    panel.run("from facog_lab.ui import heartbeat as page; page.SILENT, page.GRACE = 1.0, 0.5")
+    panel.run("from facog_lab.ui import heartbeat; heartbeat.SILENT, heartbeat.GRACE = 1.0, 0.5")
     yield panel
-    panel.run("page.SILENT, page.GRACE = 15.0, 5.0")
+    panel.run("heartbeat.SILENT, heartbeat.GRACE = 15.0, 5.0")
 
 
 def test_a_page_that_falls_silent_ends_the_thread(impatient):
     """A page that never said a word, as in the other tests, ends nothing."""
     impatient.click("panel.buttons['Start']")
     for beats in range(1, 10):
-        impatient.set("panel.page", impatient.subshells[-1], beats=beats)
+        impatient.set("panel.heartbeat", impatient.subshells[-1], beats=beats)
         time.sleep(0.3)
     assert impatient.value("panel.worker.running")
     impatient.wait(f"{TRAINERS} == 0")
@@ -193,13 +193,13 @@ def test_a_page_that_falls_silent_ends_the_thread(impatient):
 
 
 def test_a_page_whose_words_wait_for_a_cell_is_there(impatient):
-    page = impatient.value("panel.page.model_id")
+    page = impatient.value("panel.heartbeat.model_id")
     impatient.click("panel.buttons['Start']")
     impatient.client.execute("import time; before = panel.loop.step; time.sleep(3)")
     for beats in range(1, 12):
         impatient.send(page, {"method": "update", "state": {"beats": beats}})
         time.sleep(0.3)
-    assert impatient.value("panel.page.beats") == 11
+    assert impatient.value("panel.heartbeat.beats") == 11
     assert impatient.value("panel.worker.running")
     assert impatient.value("panel.loop.step > before + 100")  # it trained all the while
 

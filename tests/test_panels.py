@@ -17,9 +17,9 @@ from facog_lab.phase2 import Phase2
 from facog_lab.runs import checkpoint, presets, replay
 from facog_lab.runs.store import StoreError
 from facog_lab.settings import Controls, Phase2Config
-from facog_lab.ui import heartbeat as page_module
-from facog_lab.ui import inputs, phase2_panel
+from facog_lab.ui import heartbeat, inputs, phase2_panel
 from facog_lab.ui.live_figure import PLOTLY
+from facog_lab.ui.sliders import NumberWithSlider
 
 SOURCE = """
 from facog_lab.plots import charts
@@ -102,7 +102,7 @@ class TestPhase2Panel:
         until(lambda: panel.loop.step >= 5)
         panel.knobs["lambda_adv"].slider.value = 0.0
         panel.knobs["n_s"].box.value = 8
-        panel.knobs["oversampler"].widget.value = "uniform_weights"
+        panel.knobs["oversampler"].value = "uniform_weights"
         seen = panel.loop.step
         until(lambda: panel.loop.step >= seen + 5)
         panel.pause()
@@ -130,7 +130,7 @@ class TestPhase2Panel:
         panel.result()
         assert panel.loop.step == 1
         before = [p.clone() for p in panel.loop.oversampler.generator.parameters()]
-        panel.knobs["trains"].widget.value = "d"
+        panel.knobs["trains"].value = "d"
         panel.step()
         panel.result()
         after = panel.loop.oversampler.generator.parameters()
@@ -236,28 +236,28 @@ class TestPhase2Panel:
         dictionary = tiny.dictionary((9, 9))
         config = Phase2Config(label_selection="uniform", batch_size=8)
         loop = Phase2(config, dictionary, tiny.model(dictionary), "cpu")
-        options = inputs.knobs(loop, lambda field, value: None)["label_selection"].widget.options
+        options = inputs.knobs(loop, lambda field, value: None)["label_selection"].options
         assert [value for _, value in options] == ["inverse", "uniform", "as_found"]
 
     def test_every_control_has_a_description(self, panel):
         assert set(panel.knobs) == set(Controls.model_fields)
         for knob in panel.knobs.values():
-            named = knob.box if isinstance(knob, inputs.Knob) else knob.widget
+            named = knob.box if isinstance(knob, NumberWithSlider) else knob
             assert named.description
             assert named.tooltip
         for button in panel.buttons.values():
             assert button.tooltip
 
 
-class TestPage:
+class TestHeartbeat:
     def page(self, monkeypatch, answers=True):
         calls = []
         kernel = types.SimpleNamespace(io_loop=types.SimpleNamespace(add_callback=calls.append))
         shell = types.SimpleNamespace(kernel=kernel)
-        monkeypatch.setattr(page_module, "get_ipython", lambda: shell)
+        monkeypatch.setattr(heartbeat, "get_ipython", lambda: shell)
         now = [100.0]
-        monkeypatch.setattr(page_module.time, "monotonic", lambda: now[0])
-        return page_module.Page(), calls, now
+        monkeypatch.setattr(heartbeat.time, "monotonic", lambda: now[0])
+        return heartbeat.Heartbeat(), calls, now
 
     def test_a_page_that_never_spoke_is_not_gone(self, monkeypatch):
         page, _, now = self.page(monkeypatch)

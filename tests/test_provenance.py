@@ -9,7 +9,7 @@ from facog_lab import registry
 from facog_lab.names import label
 from facog_lab.phase2 import Phase2
 from facog_lab.plots import embedding, theme
-from facog_lab.plots.mixture_map import World
+from facog_lab.plots.mixture_map import MixtureMap
 from facog_lab.plots.training_charts import Dashboard
 from facog_lab.rng import rng_for
 from facog_lab.settings import MAX_N_S, Phase2Config
@@ -33,7 +33,7 @@ def world(name):
     dictionary, labels = made.dictionary, torch.arange(5).repeat_interleave(2)
     with torch.no_grad():
         mixed = made.oversampler.generate(labels, made.controls, rng_for("cpu", "world"))
-    return World(
+    return MixtureMap(
         dictionary=dictionary,
         images=tiny.long_tailed(COUNTS).images,
         maps={

@@ -10,8 +10,9 @@ from facog_lab import models, registry
 from facog_lab.config import ConfigError, TrainingError
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.phase2 import score
-from facog_lab.rivals import heads
-from facog_lab.rivals.heads import batch, fit, head_config, held_out, start, train_head
+from facog_lab.rivals import heads, refit
+from facog_lab.rivals.heads import head_config, held_out, train_head
+from facog_lab.rivals.refit import batch, fit, lengths, scale_classes, start
 from facog_lab.settings import Phase2Config
 
 COUNTS = (120, 60, 20, 6, 2)
@@ -103,14 +104,14 @@ def test_tau_0_leaves_the_classifier_as_it_was_and_tau_1_makes_lengths_equal(imb
     dictionary, model = imbalanced
     for tau in (0.0, 0.5, 1.0):
         classifier = start(config("tau_norm"), model, dictionary)
-        before = heads.lengths(classifier)
+        before = lengths(classifier)
         logits = classifier(dictionary.features)
-        heads.scale_classes(classifier[-1], before**-tau)
+        scale_classes(classifier[-1], before**-tau)
         after = classifier(dictionary.features)
         if tau == 0:
             assert torch.equal(after, logits)
         assert torch.allclose(after, logits / before**tau, rtol=1e-4, atol=1e-5)
-        assert torch.allclose(heads.lengths(classifier), before ** (1 - tau), rtol=1e-5)
+        assert torch.allclose(lengths(classifier), before ** (1 - tau), rtol=1e-5)
 
 
 def test_tau_is_chosen_without_the_test_set_and_the_choice_is_told(imbalanced):
@@ -124,8 +125,8 @@ def test_tau_is_chosen_without_the_test_set_and_the_choice_is_told(imbalanced):
     assert list(scores) == [str(tau) for tau in heads.TAUS]
     assert scores[str(head.chosen["tau"])] == max(scores.values())
     expected = start(config("tau_norm"), model, dictionary)
-    factors = heads.lengths(expected) ** -head.chosen["tau"]
-    heads.scale_classes(expected[-1], factors)
+    factors = lengths(expected) ** -head.chosen["tau"]
+    scale_classes(expected[-1], factors)
     for name, tensor in expected.state_dict().items():
         assert torch.equal(tensor, head.classifier.state_dict()[name])
 
@@ -151,13 +152,13 @@ def test_what_is_held_out():
 def test_held_out_rows_are_not_trained_on(imbalanced, monkeypatch):
     dictionary, model = imbalanced
     seen = []
-    draw = heads.batch
+    draw = refit.batch
 
     def remember(*arguments):
         seen.append(draw(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr(heads, "batch", remember)
+    monkeypatch.setattr(refit, "batch", remember)
     train_head(config("tau_norm"), dictionary, model, "cpu")
     rows = torch.cat(seen)
     held = held_out(dictionary, 0)
@@ -238,12 +239,12 @@ def test_same_seed_same_bytes_and_the_global_generator_is_left_alone(name, imbal
 def test_the_seed_decides_new_layers_and_each_step_has_a_batch_of_its_own(imbalanced, monkeypatch):
     dictionary, model = imbalanced
     one, same, other = (
-        heads.start(config("crt", seed=seed), model, dictionary)[-1].weight for seed in (3, 3, 4)
+        start(config("crt", seed=seed), model, dictionary)[-1].weight for seed in (3, 3, 4)
     )
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
     rows = []
-    monkeypatch.setattr(heads, "batch", lambda *given: rows.append(batch(*given)) or rows[-1])
+    monkeypatch.setattr(refit, "batch", lambda *given: rows.append(batch(*given)) or rows[-1])
     train_head(config("ce", epochs=2), dictionary, model, "cpu")
     assert len({tuple(chosen.tolist()) for chosen in rows}) == len(rows) > 3
 

@@ -36,18 +36,18 @@ def alarms(steps: Mapping[str, Sequence[Any]], nearest: Tensor, labels: Tensor) 
         generated features leave their class.
     """
     recent = {name: column[-WINDOW:] for name, column in steps.items()}
-    said = []
+    messages = []
     facog, n_s = set(recent.get("oversampler", [])) == {"facog"}, set(recent.get("n_s", []))
     if facog and len(n_s) == 1 and (n := n_s.pop()) > 1:
         share = _mean(recent["entropy"]) / math.log(n)
         if share < ONE_HOT:
-            said.append(
+            messages.append(
                 f"w has collapsed to one feature: of {n} features one has the weight "
                 f"{_mean(recent['max_weight']):.2f}. G repeats real features, as random "
                 "oversampling does."
             )
         elif share > MEAN:
-            said.append(
+            messages.append(
                 f"w is the mean: all {n} features weigh alike (entropy {share:.0%} of "
                 "log n_s). G makes what uniform weights make."
             )
@@ -55,17 +55,17 @@ def alarms(steps: Mapping[str, Sequence[Any]], nearest: Tensor, labels: Tensor) 
     if recent and None not in [*scores[0], *scores[1]]:  # there was a D in every step
         real, generated = map(_mean, scores)
         if real > WINS and generated < 1 - WINS:
-            said.append(
+            messages.append(
                 f"D always wins: it scores real features {real:.2f} and generated ones "
                 f"{generated:.2f}. Train G faster or D slower."
             )
     astray = nearest != labels
     if len(labels) and (share := astray.double().mean().item()) > ASTRAY:
-        said.append(
+        messages.append(
             f"Generated features leave their class: {share:.0%} of them have their nearest real "
             "feature in another one."
         )
-    return said
+    return messages
 
 
 def underfit(classifier: nn.Module, dictionary: FeatureDictionary) -> list[str]:

@@ -1,6 +1,6 @@
 """Figures of images and features: sheets of images, distances, norms, a map.
 
-They belong to `figures`, which offers them under its own name.
+`charts` offers them under its own name, too.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def distances(
     step = math.ceil(len(class_names) / MOST_CELLS)
     z, names = np.asarray(matrix, np.float32)[::step, ::step], class_labels(class_names)[::step]
     part = "" if step == 1 else f"; one in {step} classes is shown"
-    said = f"between classes, and within them on the diagonal{part}"
-    figure = blank(title, said, height=720)
+    subtitle = f"between classes, and within them on the diagonal{part}"
+    figure = blank(title, subtitle, height=720)
     bar = {"title": {"text": "distance"}, "thickness": 16}
     figure.add_heatmap(x=names, y=names, z=z, colorscale="Cividis", colorbar=bar)
     figure.update_traces(hovertemplate="%{x} and %{y}: %{z:.4g}<extra></extra>")
@@ -134,9 +134,9 @@ def norms(
         box = {key: [float(np.quantile(own, share))] for key, share in shares.items()}
         figure.add_box(x=[names[c]], **box, marker_color=colour, hoverinfo="skip")
         # A box's own hover calls the ends of the whiskers minimum and maximum.
-        said = "{lowerfence[0]:.3g}, {q1[0]:.3g}, {median[0]:.3g}, {q3[0]:.3g}, {upperfence[0]:.3g}"
-        said = f"{names[c]}, {len(own):,} features<br>5%, 25%, 50%, 75%, 95%: {said.format(**box)}"
-        target = {"x": [names[c]], "y": box["median"], "hovertext": said, "opacity": 0}
+        text = "{lowerfence[0]:.3g}, {q1[0]:.3g}, {median[0]:.3g}, {q3[0]:.3g}, {upperfence[0]:.3g}"
+        text = f"{names[c]}, {len(own):,} features<br>5%, 25%, 50%, 75%, 95%: {text.format(**box)}"
+        target = {"x": [names[c]], "y": box["median"], "hovertext": text, "opacity": 0}
         figure.add_scatter(**target, mode="markers", hovertemplate="%{hovertext}<extra></extra>")
     figure.update_layout(showlegend=False)
     figure.update_xaxes(type="category", categoryarray=names)
@@ -206,8 +206,8 @@ def _traces(
                 trace |= {"marker": look | {"color": owner[rows], "coloraxis": "coloraxis"}}
             else:
                 trace |= {"marker": look | {"color": colours[c]}}
-            said = "%{text}" if many else name
-            yield trace | {"hovertemplate": f"{said}, {kind}<br>no. %{{customdata}}<extra></extra>"}
+            text = "%{text}" if many else name
+            yield trace | {"hovertemplate": f"{text}, {kind}<br>no. %{{customdata}}<extra></extra>"}
 
 
 def _colour_bar(names: Sequence[str]) -> dict[str, Any]:
@@ -242,8 +242,8 @@ def captioned_sheet(
     text = [f"{c}<br>{b}" if b else c for c, b in zip(cut, below, strict=True)]
     figure.add_scatter(x=x + 0.5, y=y + high + 0.07, text=text, hoverinfo="skip", **words)
     marker = {"symbol": "square", "size": 0.9 * unit, "opacity": 0}
-    said = [f"{as_text(c, 200)} {b}" for c, b in zip(captions, below, strict=True)]
-    hover = {"hovertext": said, "hovertemplate": "%{hovertext}<extra></extra>"}
+    texts = [f"{as_text(c, 200)} {b}" for c, b in zip(captions, below, strict=True)]
+    hover = {"hovertext": texts, "hovertemplate": "%{hovertext}<extra></extra>"}
     figure.add_scatter(x=x + 0.5, y=y + high / 2, mode="markers", marker=marker, **hover)
     figure.update_traces(showlegend=False, selector={"type": "scatter"})
     bare = {"visible": False, "constrain": "domain"}

@@ -1,6 +1,6 @@
 """A figure in words, for those who cannot see it: its titles, and the main numbers of each curve.
 
-It belongs to `figures`. The words follow from the figure itself, so they are true of any of them.
+The words follow from the figure itself, so they are true of any of them.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ def describe(figure: Any) -> str:
     layout = made.get("layout") or {}
     title = layout.get("title") or {}
     title = {"text": title} if isinstance(title, str) else title
-    said = [_plain(title.get("text")), _plain((title.get("subtitle") or {}).get("text"))]
+    sentences = [_plain(title.get("text")), _plain((title.get("subtitle") or {}).get("text"))]
     panels: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for trace in made.get("data") or ():
         axes = trace.get("xaxis", "x"), trace.get("yaxis", "y")
         panels.setdefault(axes, []).append(trace)
     for axes, traces in panels.items():
-        said.append(Panel(layout, *axes).describe(traces))
-    if not any(said):
+        sentences.append(Panel(layout, *axes).describe(traces))
+    if not any(sentences):
         return "A figure without data."
-    text = " ".join(words if words[-1] in ".?!" else f"{words}." for words in said if words)
+    text = " ".join(words if words[-1] in ".?!" else f"{words}." for words in sentences if words)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def alternative(figure: Any) -> str:
     """The words as HTML that is not seen but read aloud, as a picture's text is."""
-    said = html.escape(describe(figure))
-    return f'<div class="{ALTERNATIVE}" role="img" aria-label="{said}" style="height:1px"></div>'
+    text = html.escape(describe(figure))
+    return f'<div class="{ALTERNATIVE}" role="img" aria-label="{text}" style="height:1px"></div>'
 
 
 class Panel:

@@ -149,12 +149,12 @@ def source_line(function: Callable[..., Any]) -> tuple[str, str]:
 
 
 def _term(
-    name: str, where: Callable[..., Any], weight: float, loss: Tensor, of: nn.Module, said: str
+    name: str, where: Callable[..., Any], weight: float, loss: Tensor, of: nn.Module, text: str
 ) -> Term:
     parameters = [p for p in of.parameters() if p.requires_grad]
     gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
     norm = torch.cat([g.flatten() for g in gradients if g is not None]).norm()
-    return Term(name, where, weight, loss.item(), norm.item(), said)
+    return Term(name, where, weight, loss.item(), norm.item(), text)
 
 
 @functools.cache

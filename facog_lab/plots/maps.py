@@ -1,6 +1,6 @@
 """Maps of features side by side, coloured in three ways, and what a generated feature was mixed of.
 
-They belong to `figures`, which offers them under its own name.
+`charts` offers them under its own name, too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import ConvexHull, QhullError
 
 from facog_lab.names import as_text
 from facog_lab.plots import theme
@@ -87,11 +88,11 @@ def atlas(
                 kind = "real" if axis == "coloraxis" else "generated"
                 trace |= {"marker": look | {"color": owner[rows], "coloraxis": axis}, "name": kind}
                 trace |= {"customdata": rows.astype(np.int32)}
-                said = f"{kind}<br>no. %{{customdata}}<extra></extra>"
+                hover = f"{kind}<br>no. %{{customdata}}<extra></extra>"
                 if alone:  # the names of many points take longer than their places
                     trace |= {"text": [names[c] for c in owner[rows]]}
-                    said = f"%{{text}}, {said}"
-                trace |= {"hovertemplate": said}
+                    hover = f"%{{text}}, {hover}"
+                trace |= {"hovertemplate": hover}
             figure.add_trace(draw(mode="markers", **trace), 1, column)
         figure.update_yaxes(scaleanchor=f"x{column}", row=1, col=column)
     # Nothing but its colour bar is seen of this one.
@@ -125,7 +126,7 @@ def colouring(
     last = len(names) - 1
     key: dict[str, Any] = {"cmin": -0.5, "cmax": last + 0.5}
     bar: dict[str, Any] = {"title": {"text": by}, "thickness": 16, "tickmode": "array"}
-    bar |= {"tickformat": ""}  # said, since another colouring may have been there before
+    bar |= {"tickformat": ""}  # set, since another colouring may have been there before
     if by == "class":
         real = made = class_colours(len(names))
         listed = range(0, len(names), max(1, math.ceil(len(names) / MOST_NAMES)))
@@ -191,26 +192,12 @@ def mixing(
 
 
 def convex_hull(points: ArrayLike) -> Floats:
-    """(K, 2) corners of the convex hull of (N, 2) points, anticlockwise; one of a single point."""
+    """(K, 2) corners of the convex hull of (N, 2) points, anticlockwise; the ends of a line."""
     ordered = np.unique(np.asarray(points, float), axis=0)  # by x, then by y
-    if len(ordered) < 3:
-        return ordered
-
-    def chain(along: Floats) -> list[Floats]:
-        """The corners of one side: where the way turns left."""
-        kept: list[Floats] = []
-        for point in along:
-            while len(kept) > 1 and _turn(kept[-2], kept[-1], point) <= 0:
-                kept.pop()
-            kept.append(point)
-        return kept[:-1]
-
-    return np.array(chain(ordered) + chain(ordered[::-1]))
-
-
-def _turn(a: Floats, b: Floats, c: Floats) -> float:
-    """Positive if the way from a over b to c turns left."""
-    return float((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
+    try:
+        return ordered[ConvexHull(ordered).vertices]
+    except QhullError:  # they have no area
+        return ordered[[0, -1]] if len(ordered) > 1 else ordered
 
 
 def _bands(colours: Sequence[str]) -> list[list[Any]]:

@@ -33,7 +33,7 @@ class Parents(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class World:
+class MixtureMap:
     """Real and generated features on the same maps.
 
     A point is a number: first the real features that were kept, then the generated ones.

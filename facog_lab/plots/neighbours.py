@@ -1,6 +1,6 @@
 """Portraits: of a real feature and its neighbours, of generated ones and what they were mixed from.
 
-They belong to `figures`, which offers them under its own name.
+`charts` offers them under its own name, too.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def portrait(
     labels: ArrayLike,
     class_names: Sequence[str],
     title: str = "",
-    said: str = "",
+    text: str = "",
 ) -> go.Figure:
     """A feature's image and those of its neighbours, and beside them where all of them lie.
 
@@ -54,7 +54,7 @@ def portrait(
         labels: (N,) classes.
         class_names: C names.
         title: of the figure.
-        said: what else is known of the feature, in words.
+        text: what else is known of the feature, in words.
     """
     chosen, owner = np.asarray(rows), np.asarray(labels)
     label = owner[chosen[0]]
@@ -65,7 +65,7 @@ def portrait(
     figure = framed_sheet(
         np.asarray(images), captions, below, COLUMNS, title, same & ~own, ~same, UNIT
     )
-    figure.update_layout(title_subtitle_text=as_text(said, 200), margin_t=125, margin_b=10)
+    figure.update_layout(title_subtitle_text=as_text(text, 200), margin_t=125, margin_b=10)
     figure.update_layout(height=max(480, figure.layout.height + 50))
     figure.update_layout(legend={"x": 0, "xanchor": "left"}, xaxis_domain=[0, SPLIT - 0.04])
     _map(figure, np.asarray(points), chosen, np.asarray(mean), owner, class_names)
@@ -127,9 +127,9 @@ def mixtures(
         )
         (x, y), marker = place, {"color": colours[c], "symbol": "diamond", "size": 14}
         marker |= {"line": {"color": INK, "width": 2}}
-        said = {"name": names[c], "hovertemplate": "%{fullData.name}, generated<extra></extra>"}
-        said |= {"legendgroup": str(c)}
-        figure.add_scatter(x=[x], y=[y], mode="markers", marker=marker, **said, **on)
+        look = {"name": names[c], "hovertemplate": "%{fullData.name}, generated<extra></extra>"}
+        look |= {"legendgroup": str(c)}
+        figure.add_scatter(x=[x], y=[y], mode="markers", marker=marker, **look, **on)
     frame = {"showline": True, "mirror": True, "linecolor": theme.FAINT, "showgrid": False}
     frame |= {"showticklabels": False, "zeroline": False}
     figure.update_layout(xaxis2=frame | {"domain": [0.58, 1], "anchor": "y2"})

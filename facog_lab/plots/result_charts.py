@@ -1,4 +1,4 @@
-"""Figures of results over seeds; they belong to `figures`: tables in, plotly figures out."""
+"""Figures of results over seeds: tables in, plotly figures out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def ranking(table: pd.DataFrame, title: str, score: str = "acsa", line: str = ""
     """Mean ± standard deviation of every method, best above, the paper's figure beside it.
 
     Args:
-        table: of comparisons.summary.
+        table: of significance.summary.
         title: of the figure.
         score: that the table holds.
         line: a method whose mean is drawn through all, as "random_oversampling".
@@ -68,7 +68,7 @@ def gains(
 
     Args:
         rows: those that the table was made from.
-        table: of comparisons.summary.
+        table: of significance.summary.
         title: of the figure.
         against: the method that the gains are over.
         score: that the table holds.

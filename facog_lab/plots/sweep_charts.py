@@ -1,4 +1,4 @@
-"""Figures of a sweep; they belong to `figures`: rows in, plotly figures out."""
+"""Figures of a sweep: rows in, plotly figures out."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Curves over the steps of a run, however long it is, and those of several runs over each other.
-
-They belong to `figures`.
-"""
+"""Curves over the steps of a run, however long it is, and those of several runs over each other."""
 
 from __future__ import annotations
 

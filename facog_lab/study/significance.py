@@ -12,7 +12,7 @@ from pydantic import Field
 
 from facog_lab import registry
 from facog_lab.config import Config
-from facog_lab.names import as_text, label
+from facog_lab.names import as_text, label, value_label
 from facog_lab.registry import choice
 from facog_lab.runs import presets, stages
 from facog_lab.settings import DataConfig
@@ -46,9 +46,9 @@ def name_of(key: tuple[str, str, str]) -> str:
 
 
 def changes(variant: str) -> str:
-    """A variant with readable names: "λ_adv = 0.0"."""
+    """A variant with readable names and values: "λ_adv = 0.0"."""
     parts = (change.partition("=") for change in variant.split(", ") if change)
-    return ", ".join(f"{label(name)} = {as_text(value)}" for name, _, value in parts)
+    return ", ".join(f"{label(name)} = {value_label(name, value)}" for name, _, value in parts)
 
 
 def select(rows: Sequence[Row], **wanted: Any) -> list[Row]:

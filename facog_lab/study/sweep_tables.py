@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+import pandas as pd
 from IPython.display import HTML, display
 
 from facog_lab.runs.progress import is_live
@@ -166,14 +167,10 @@ def means(rows: Sequence[Row], score: str, over: str = "seed") -> Any:
 
 def as_html(head: Sequence[str], lines: Sequence[Sequence[str]], caption: str) -> str:
     """A table; head and caption are texts, the lines HTML."""
-    titles = "".join(f"<th>{html.escape(name)}</th>" for name in head)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{part}</td>" for part in line) + "</tr>" for line in lines
-    )
-    return (
-        f'<table><caption style="text-align: left">{html.escape(caption)}</caption>'
-        f"<thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"
-    )
+    made = pd.DataFrame(lines, columns=head).style.hide(axis="index")
+    made.set_caption(html.escape(caption)).format_index(escape="html", axis=1)
+    made.set_table_styles([{"selector": "caption", "props": "text-align: left"}])
+    return made.to_html(cell_ids=False)
 
 
 def _titled(name: str) -> str:

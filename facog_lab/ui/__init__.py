@@ -1,1 +1,5 @@
-"""Widgets, and what a live notebook needs."""
+"""Widgets, and what a live notebook needs; their JavaScript and CSS are in `static`."""
+
+from pathlib import Path
+
+STATIC = Path(__file__).parent / "static"

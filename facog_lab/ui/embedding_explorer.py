@@ -1,6 +1,6 @@
-"""Maps that answer to a hand: notebook 04's generated features, and what each was mixed from.
+"""Interactive maps: notebook 04's generated features, and what each was mixed from.
 
-Here are the widgets alone; what they show is drawn in `maps`. Where nobody looks on, `explore`
+Here are the widgets alone; what they show is drawn in `maps`. Without a live front end `explore`
 gives a plain figure and makes no widget.
 """
 
@@ -17,11 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from facog_lab.names import as_text
 from facog_lab.plots import charts, maps, theme
-from facog_lab.plots.mixture_map import World
+from facog_lab.plots.mixture_map import MixtureMap
 from facog_lab.runs.progress import Live, is_live
 from facog_lab.ui.explorers import NAMED, Explorer
 from facog_lab.ui.live_figure import live_widget
-from facog_lab.ui.mouse import Mouse
+from facog_lab.ui.point_events import PointEvents
+from facog_lab.ui.strips import note, parent, picture, strip
 
 MOST_ROWS, MOST_COLUMNS = 4, 6  # of the plain figure: mixtures, and parents of each
 ALL = -1  # classes
@@ -33,7 +34,7 @@ def prepare(live: Live = "auto") -> Any:
     """An empty canvas, for which a page loads plotly while the maps are computed.
 
     Args:
-        live: whether someone looks on, see progress.is_live.
+        live: whether a live front end shows it, see progress.is_live.
 
     Returns:
         A widget, or None.
@@ -41,12 +42,12 @@ def prepare(live: Live = "auto") -> Any:
     return live_widget() if is_live(live) else None
 
 
-def explore(world: World, live: Live = "auto", canvas: Any = None) -> Any:
-    """The first two maps, side by side and linked; with controls if someone looks on.
+def explore(world: MixtureMap, live: Live = "auto", canvas: Any = None) -> Any:
+    """The first two maps, side by side and linked; with controls in a live front end.
 
     Args:
         world: what is on the maps.
-        live: whether someone looks on, see progress.is_live.
+        live: whether a live front end shows it, see progress.is_live.
         canvas: what `prepare` gave; then the maps are there a second earlier.
 
     Returns:
@@ -57,7 +58,7 @@ def explore(world: World, live: Live = "auto", canvas: Any = None) -> Any:
     return _maps(world, list(world.maps)[:2], alone=True)
 
 
-def mixtures(world: World) -> Any:
+def mixtures(world: MixtureMap) -> Any:
     """The first generated feature of each of the rarest classes, with its parents: a plain figure.
 
     Args:
@@ -90,7 +91,7 @@ def mixtures(world: World) -> Any:
     )
 
 
-def _maps(world: World, titles: Sequence[str], **options: Any) -> Any:
+def _maps(world: MixtureMap, titles: Sequence[str], **options: Any) -> Any:
     """The figure of some of the maps."""
     return charts.atlas(
         {title: world.places[title] for title in titles},
@@ -116,7 +117,7 @@ class Atlas(Explorer):
         chosen: the selected points.
     """
 
-    def __init__(self, world: World, canvas: Any = None) -> None:
+    def __init__(self, world: MixtureMap, canvas: Any = None) -> None:
         self.world, self.chosen = world, np.empty(0, np.int64)
         pairs = list(combinations(world.maps, min(2, len(world.maps))))
         self.pair = w.Dropdown(
@@ -148,14 +149,14 @@ class Atlas(Explorer):
             control.layout.width = f"{width}px"
         self.hovered, self.inspector = w.HTML(), w.HTML()
         self.hovered.add_class("facog-hovered")
-        above, below = [self.hovered], [self.inspector, Mouse(self.hear)]
+        above, below = [self.hovered], [self.inspector, PointEvents(self.hear)]
         super().__init__(controls, above, below, canvas)
         self.add_class("facog-mouse")
         self.pair.observe(self.follow, "value")
         self.only.observe(self.follow, "value")
         self.by.observe(lambda _: self.attempt(self._recolour), "value")
         self.number.observe(lambda change: self.attempt(self._pick, change.new), "value")
-        self.hovered.value = _strip([_note("Hover over a point to see its image.")])
+        self.hovered.value = strip([note("Hover over a point to see its image.")])
         self._inspect()
 
     def drawn(self) -> tuple[Any, str]:
@@ -187,7 +188,7 @@ class Atlas(Explorer):
             self.number.value = points[0]
 
     def _hover(self, point: int) -> None:
-        self.hovered.value = _strip(self._portrait(point))
+        self.hovered.value = strip(self._portrait(point))
 
     def _pick(self, point: int) -> None:
         """Selects one point alone, or none."""
@@ -246,11 +247,11 @@ class Atlas(Explorer):
         self._say(self._summary())
         mixtures = self._mixtures()
         shown = mixtures[:: max(1, -(-len(mixtures) // MOST_MIXTURES))]  # of all parts: by class
-        rows = [_strip(self._portrait(point, PARENT)) for point in shown]
+        rows = [strip(self._portrait(point, PARENT)) for point in shown]
         if len(mixtures) > len(shown):
-            rows.append(_note(f"and {len(mixtures) - len(shown):,} more generated features"))
+            rows.append(note(f"and {len(mixtures) - len(shown):,} more generated features"))
         if rows:
-            rows.insert(0, _note(self._legend(int(mixtures[0]))))
+            rows.insert(0, note(self._legend(int(mixtures[0]))))
         self.inspector.value = "".join(rows)
 
     def _legend(self, first: int) -> str:
@@ -258,56 +259,32 @@ class Atlas(Explorer):
         rows = self.world.parents(first).rows
         if not len(rows):
             return f"No. {first} was not mixed from real features, so it has no parents."
-        said = [f"On the maps: no. {first} and lines to its parents, thicker with larger w."]
+        sentences = [f"On the maps: no. {first} and lines to its parents, thicker with larger w."]
         for title in self.pair.value:
             there = int(np.isfinite(self.world.places_of(rows, title)).all(1).sum())
             name = as_text(title)
             if self.world.maps[title].exact:
                 inside = self.world.mixed.added is None
                 where = "in their hull, exactly" if inside else "where the mix was moved to"
-                said.append(f"{name}: it lies {where}.")
+                sentences.append(f"{name}: it lies {where}.")
             else:
                 missing = (
                     "" if there == len(rows) else f", {there} of {len(rows)} parents are on it"
                 )
-                said.append(f"{name}: distorted, so no hull{missing}.")
-        return " ".join(said)
+                sentences.append(f"{name}: distorted, so no hull{missing}.")
+        return " ".join(sentences)
 
     def _portrait(self, point: int, side: int = BESIDE) -> list[str]:
         """A real point's image, or a generated one's parents with their weights."""
         name = as_text(self.world.dictionary.class_names[self.world.owner[point]])
         if not self.world.generated[point]:
             row = self.world.kept[[point]].numpy()
-            image = _image(self.world.pictures(row)[0], HOVERED, f"training image, {name}")
-            return [image, _note(f"<b>{name}</b><br>real, no. {point}")]
+            image = picture(self.world.pictures(row)[0], HOVERED, f"training image, {name}")
+            return [image, note(f"<b>{name}</b><br>real, no. {point}")]
         rows, weights = self.world.parents(point)
-        said = f"<b>{name}</b><br>generated, no. {point}<br>{self.world.mixture}"
+        text = f"<b>{name}</b><br>generated, no. {point}<br>{self.world.mixture}"
         shown = zip(self.world.pictures(rows), weights, strict=True)
         return [
-            _note(said),
-            *(_parent(uri, weight, side, name) for uri, weight in shown),
+            note(text),
+            *(parent(uri, weight, side, name) for uri, weight in shown),
         ]
-
-
-def _strip(parts: Sequence[str]) -> str:
-    """Parts in a row of fixed height, so that nothing below it moves."""
-    style = "display:flex;flex-wrap:wrap;gap:10px;align-items:center;min-height:104px;padding:3px 0"
-    return f'<div style="{style}">{"".join(parts)}</div>'
-
-
-def _note(text: str) -> str:
-    """A few words, which are HTML already."""
-    return f'<div style="min-width:150px;line-height:1.4">{text}</div>'
-
-
-def _image(uri: str, side: int, alt: str) -> str:
-    style = f"width:{side}px;height:{side}px;object-fit:contain;image-rendering:pixelated"
-    return f'<img src="{uri}" alt="{alt}" style="{style}">'
-
-
-def _parent(uri: str, weight: float, side: int, name: str) -> str:
-    """A parent's image, its weight as a bar and as a number."""
-    bar = f"width:{weight:.1%};height:6px;background:{theme.BLUE}"
-    track = f'<div style="background:{theme.FAINT}"><div style="{bar}"></div></div>'
-    image = _image(uri, side, f"parent of class {name}, weight {weight:.3f}")
-    return f'<figure style="margin:0;text-align:center">{image}{track}{weight:.3f}</figure>'

@@ -1,15 +1,14 @@
-"""Controls that answer to a hand: the long tail of notebook 00, the features of notebook 02.
+"""Interactive controls: the long tail of notebook 00, the features of notebook 02.
 
-Here are the widgets alone; what they show is computed and drawn elsewhere. Where nobody looks on,
-each function gives a plain figure and makes no widget.
+Here are the widgets alone; what they show is computed and drawn elsewhere. Without a live front
+end each function gives a plain figure and makes no widget.
 """
 
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Callable, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import ipywidgets as w
 import numpy as np
@@ -18,25 +17,26 @@ from facog_lab.config import DataError
 from facog_lab.data.long_tail import long_tail_counts
 from facog_lab.dataset import LongTailed
 from facog_lab.dictionary import FeatureDictionary
+from facog_lab.names import VALUES
 from facog_lab.plots import charts, theme
 from facog_lab.plots.embedding import Map, fit_map
 from facog_lab.runs.progress import Live, is_live
-from facog_lab.settings import DataConfig, Profile
+from facog_lab.settings import DataConfig
 from facog_lab.ui.live_figure import live_widget
-from facog_lab.ui.sliders import Sliders, spoken
-from facog_lab.ui.width import Width
+from facog_lab.ui.resize_observer import ResizeObserver
+from facog_lab.ui.sliders import NumberWithSlider, Sliders
 
 NEIGHBOURS = 5  # of a feature
 NAMED = {"description_width": "initial"}  # room for the whole of a control's name
 
 
 def long_tail(data: LongTailed, config: DataConfig, live: Live = "auto") -> Any:
-    """The class counts, with controls for the profile and the imbalance ratio if someone looks on.
+    """The class counts, with controls for the profile and the imbalance ratio in a live front end.
 
     Args:
         data: the data set; of its images none is touched.
         config: what it was made with, where the controls start.
-        live: whether someone looks on, see progress.is_live.
+        live: whether a live front end shows it, see progress.is_live.
 
     Returns:
         A `LongTail`, or a plain figure.
@@ -47,14 +47,14 @@ def long_tail(data: LongTailed, config: DataConfig, live: Live = "auto") -> Any:
 
 
 def feature(dictionary: FeatureDictionary, data: LongTailed, live: Live = "auto") -> Any:
-    """A feature with its neighbours and its place, any of them if someone looks on.
+    """A feature with its neighbours and its place, any of them in a live front end.
 
     Otherwise, and to begin with, it is the rarest class's feature farthest from the class's mean.
 
     Args:
         dictionary: the features.
         data: the data set they were made from.
-        live: whether someone looks on, see progress.is_live.
+        live: whether a live front end shows it, see progress.is_live.
 
     Returns:
         A `Feature`, or a plain figure.
@@ -69,37 +69,6 @@ def feature(dictionary: FeatureDictionary, data: LongTailed, live: Live = "auto"
     return _portrait(dictionary, data, fitted, rarest, len(dictionary.outwards(rarest)) - 1)
 
 
-class Number(w.HBox):
-    """A number box and a slider that are kept in step; the box's value counts.
-
-    Args:
-        box: the number, with its name as the description.
-        slider: for the same number; a FloatLogSlider's is taken to three digits.
-    """
-
-    def __init__(self, box: Any, slider: Any) -> None:
-        self.box, self.slider = box, slider
-        spoken(slider, box.description)
-        slider.observe(lambda change: self._take(change.new), "value")
-        box.observe(lambda change: self._show(change.new), "value")
-        super().__init__([box, slider])
-
-    def _take(self, value: float) -> None:
-        if not self._same_step():  # else the page has moved a box's value to the slider's grid
-            log = isinstance(self.slider, w.FloatLogSlider)
-            self.box.value = float(f"{value:.3g}") if log else value
-
-    def _show(self, value: float) -> None:
-        if not self._same_step():  # else a hand is just moving it
-            self.slider.value = value
-
-    def _same_step(self) -> bool:
-        shown, value = self.slider.value, self.box.value
-        if isinstance(self.slider, w.FloatLogSlider):
-            return abs(math.log(shown / value, self.slider.base)) <= 0.501 * self.slider.step
-        return shown == value
-
-
 class Explorer(w.VBox):
     """Controls, a line that says in words what is shown, and a live figure.
 
@@ -109,7 +78,7 @@ class Explorer(w.VBox):
         controls: in a row, which may wrap.
         above: what else is between the line and the figure.
         below: what else is below the figure.
-        canvas: an earlier widget to show the figure on, see figures.widget.
+        canvas: an earlier widget to show the figure on, see live_figure.live_widget.
 
     Attributes:
         row: the controls.
@@ -125,11 +94,11 @@ class Explorer(w.VBox):
         canvas: Any = None,
     ) -> None:
         self.status = w.HTML()
-        figure, said = self.drawn()
+        figure, text = self.drawn()
         self.figure = live_widget(figure, canvas)
-        self._say(said)
+        self._say(text)
         self.row = w.HBox(controls, layout=w.Layout(flex_flow="row wrap"))
-        around = [self.row, self.status, Sliders(), *above, Width()]
+        around = [self.row, self.status, Sliders(), *above, ResizeObserver()]
         super().__init__([*around, self.figure, *below])
 
     def drawn(self) -> tuple[Any, str]:
@@ -149,7 +118,7 @@ class Explorer(w.VBox):
             self._say(f"⚠ {kind}{error}")
 
     def _follow(self) -> None:
-        figure, said = self.drawn()
+        figure, text = self.drawn()
         layout = figure.layout.to_plotly_json()
         layout.pop("template")  # always the same, and long
         # There may be fewer of these than before, even none.
@@ -160,7 +129,7 @@ class Explorer(w.VBox):
             self.figure.layout.update(layout)
             self.figure.layout.update(counted, overwrite=True)
         self.figure.describe()
-        self._say(said)
+        self._say(text)
 
     def _say(self, text: str) -> None:
         self.status.value = f'<span role="status">{html.escape(text)}</span>'
@@ -177,21 +146,21 @@ class LongTail(Explorer):
     def __init__(self, data: LongTailed, config: DataConfig) -> None:
         self.data = data
         self.profile = w.Dropdown(
-            options=get_args(Profile),
+            options=[(name, value) for value, name in VALUES["profile"].items()],
             value=config.profile,
             description="Profile",
-            tooltip="exponential: a straight line on this axis; gamo: 4,000 to 40; as_found: all",
+            tooltip="exponential: a straight line on this axis",
         )
         digits = min(4, len(str(max(data.available))))  # up to where no class could follow
         named = {"value": config.imbalance_ratio, "style": NAMED}
         named["tooltip"] = "largest class / smallest class, of the exponential profile"
-        self.ratio = Number(
+        self.ratio = NumberWithSlider(
             w.BoundedFloatText(
                 min=1, max=10**digits, description="Imbalance ratio",
                 layout=w.Layout(width="210px"), **named,
             ),
             w.FloatLogSlider(
-                min=0, max=digits, step=0.02, description=f"1 to {10**digits:,}", readout=False,
+                min=0, max=digits, step=0.02, description=f"1 to {10**digits:,}",
                 layout=w.Layout(width="380px"), **named,
             ),
         )  # fmt: skip
@@ -254,7 +223,7 @@ class Feature(Explorer):
             gone.close()
         self._follow()
 
-    def _numbered(self) -> Number:
+    def _numbered(self) -> NumberWithSlider:
         """A number for each feature of the class; a slider's End key would keep an older end."""
         last = int(self.dictionary.starts.diff()[self.of_class.value]) - 1
         named = {"tooltip": "0 is the nearest to the mean of its class, the last is the farthest"}
@@ -266,10 +235,9 @@ class Feature(Explorer):
             disabled=last == 0,
             description=f"0 to {last:,}",
             style=NAMED,
-            readout=False,
             **named,
         )
-        return Number(box, slider)
+        return NumberWithSlider(box, slider)
 
 
 def _portrait(
@@ -283,7 +251,7 @@ def _portrait(
     same = int((dictionary.labels[rows] == label).sum())
     far = (own[[number, -1]] - mean).norm(dim=1).tolist()
     title = f"{name}: feature {number:,} of 0 to {len(outwards) - 1:,}, from the mean outwards"
-    said = (
+    text = (
         f"{far[0]:.3g} from the mean of its class (the farthest: {far[1]:.3g}); {same} of its "
         f"{len(rows)} nearest neighbours share its class"
     )
@@ -297,5 +265,5 @@ def _portrait(
         dictionary.labels,
         dictionary.class_names,
         title,
-        said,
+        text,
     )

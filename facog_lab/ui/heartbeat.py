@@ -9,38 +9,19 @@ import anywidget
 import traitlets
 from IPython import get_ipython
 
+from facog_lab.ui import STATIC
+
 SILENT = 15.0  # seconds without a word after which a page in the foreground is gone
 SILENT_HIDDEN = (
     150.0  # the same for one in the background, where browsers let it speak once a minute
 )
 GRACE = 5.0  # seconds in which a kernel that was busy gets the words that waited for it
 
-# The page counts as there while it shows the widget.
-SCRIPT = """
-export default () => {
-  let views = 0;
-  return {
-    initialize({ model }) {
-      const timer = setInterval(() => {
-        if (views === 0) return;
-        model.set({ beats: model.get("beats") + 1, hidden: document.hidden });
-        model.save_changes();
-      }, 1000);
-      return () => clearInterval(timer);
-    },
-    render() {
-      views += 1;
-      return () => { views -= 1; };
-    },
-  };
-};
-"""
 
-
-class Page(anywidget.AnyWidget):
+class Heartbeat(anywidget.AnyWidget):
     """The page's word that it is there, once a second. It must be shown somewhere in a panel."""
 
-    _esm = SCRIPT
+    _esm = STATIC / "heartbeat.js"
     beats = traitlets.Int(0).tag(sync=True, echo_update=False)
     hidden = traitlets.Bool(False).tag(sync=True, echo_update=False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Callable, Container, Mapping
 from typing import Any
 
@@ -10,10 +10,10 @@ import ipywidgets as widgets
 
 from facog_lab import registry
 from facog_lab.config import ConfigError
-from facog_lab.names import label
+from facog_lab.names import VALUES, label
 from facog_lab.phase2 import Phase2
 from facog_lab.settings import Controls
-from facog_lab.ui.sliders import spoken
+from facog_lab.ui.sliders import NumberWithSlider
 
 Set = Callable[[str, Any], None]
 
@@ -29,115 +29,65 @@ SLIDERS: dict[str, Callable[[], widgets.Widget]] = {
 }
 CHOICES: dict[str, Callable[[], Mapping[str, str]]] = {
     "oversampler": lambda: {name: entry.label for name, entry in registry.oversamplers.items()},
-    "label_selection": lambda: {
-        "gamo": "GAMO: N_max - N_c",
-        "inverse": "1/N_c",
-        "uniform": "all classes alike",
-        "as_found": "as found: N_c",
-    },
-    "trains": lambda: {
-        "all": "D, G and classifier",
-        "d_and_g": "D and G",
-        "d": "only D",
-        "g": "only G",
-        "classifier": "only the classifier",
-    },
+    "label_selection": lambda: VALUES["label_selection"],
+    "trains": lambda: VALUES["trains"],
 }
 
 
-class Knob:
-    """A number: a box that names it and takes it to the digit, and a slider beside it.
+def number(field: str, change: Set) -> NumberWithSlider:
+    """A number: a box and a slider.
 
     Args:
         field: of Controls.
-        change: told the field and its new value when a hand has moved it.
-
-    Attributes:
-        box: the labelled number box.
-        slider: the slider.
-        widget: both, side by side.
+        change: told the field and its new value when the user has changed it.
     """
-
-    def __init__(self, field: str, change: Set) -> None:
-        self.field, self.change, self.quiet = field, change, False
-        self.value = Controls.model_fields[field].default
-        said = Controls.model_fields[field].description or ""
-        kind = widgets.IntText if field == "n_s" else widgets.FloatText
-        self.box = kind(
-            description=label(field), tooltip=said,
-            style={"description_width": "78px"}, layout={"width": "152px"},
-        )  # fmt: skip
-        self.slider = SLIDERS[field]()
-        self.slider.set_trait("readout", False)
-        self.slider.tooltip, self.slider.layout.width = said, "138px"
-        spoken(self.slider, label(field))
-        self.box.observe(self._moved, "value")
-        self.slider.observe(self._moved, "value")
-        self.widget = widgets.HBox([self.box, self.slider])
-
-    def show(self, value: float) -> None:
-        """Shows a value; the slider goes to its nearest mark."""
-        self.quiet, self.value = True, value
-        self.box.value = value
-        if not self._shows(self.slider.value):  # else it is left alone: a hand may hold it
-            self.slider.value = self._mark()
-        self.quiet = False
-
-    def _mark(self) -> float:
-        log = isinstance(self.slider, widgets.FloatLogSlider)
-        low, high, step = self.slider.min, self.slider.max, self.slider.step
-        at = math.log10(self.value) if log else self.value
-        at = min(max(round(at / step) * step, low), high)
-        return 10**at if log else at
-
-    def _shows(self, value: float) -> bool:
-        return math.isclose(value, self._mark(), rel_tol=1e-6, abs_tol=1e-9)
-
-    def _moved(self, event: Any) -> None:
-        # A page sends the value of a slider back, rounded to a mark in its own way.
-        if self.quiet or (event.owner is self.slider and self._shows(event.new)):
-            return
-        exact = event.owner is self.box or self.field == "n_s"
-        self.change(self.field, event.new if exact else float(f"{event.new:.3g}"))
+    slider, about = SLIDERS[field](), Controls.model_fields[field].description or ""
+    slider.layout.width = "124px"
+    kind = widgets.IntText if isinstance(slider, widgets.IntSlider) else widgets.FloatText
+    box = kind(
+        Controls.model_fields[field].default, description=label(field), tooltip=about,
+        style={"description_width": "92px"}, layout={"width": "166px"},
+    )  # fmt: skip
+    return NumberWithSlider(box, slider, functools.partial(change, field))
 
 
-class Choice:
+class Choice(widgets.Dropdown):
     """One of a few: a labelled list.
 
     Args:
         field: of Controls.
         allowed: the values that can be chosen here.
-        change: told the field and its new value when a hand has chosen.
+        change: told the field and its new value when the user has chosen.
     """
 
     def __init__(self, field: str, allowed: Container[str], change: Set) -> None:
-        self.field, self.change, self.quiet = field, change, False
-        self.widget = widgets.Dropdown(
+        super().__init__(
             options=[(text, value) for value, text in CHOICES[field]().items() if value in allowed],
             description=label(field), tooltip=Controls.model_fields[field].description,
             style={"description_width": "98px"}, layout={"width": "290px"},
         )  # fmt: skip
-        self.widget.observe(self._moved, "value")
+        self._field, self._change, self._quiet = field, change, False
+        self.observe(self._chosen, "value")
 
     def show(self, value: str) -> None:
         """Shows a value."""
-        self.quiet = True
-        self.widget.value = value
-        self.quiet = False
+        self._quiet = True
+        self.value = value
+        self._quiet = False
 
-    def _moved(self, event: Any) -> None:
-        if not self.quiet:
-            self.change(self.field, event.new)
+    def _chosen(self, event: Any) -> None:
+        if not self._quiet:
+            self._change(self._field, event.new)
 
 
-def knobs(loop: Phase2, change: Set) -> dict[str, Knob | Choice]:
+def knobs(loop: Phase2, change: Set) -> dict[str, NumberWithSlider | Choice]:
     """A control for each field of Controls, by its name.
 
     Args:
         loop: which label selections its classes allow is asked now.
-        change: told the field and its new value when a hand has changed it.
+        change: told the field and its new value when the user has changed it.
     """
-    made: dict[str, Knob | Choice] = {field: Knob(field, change) for field in SLIDERS}
+    made: dict[str, NumberWithSlider | Choice] = {field: number(field, change) for field in SLIDERS}
     for field in CHOICES:
         allowed = list(CHOICES[field]())
         if field == "label_selection":

@@ -1,4 +1,4 @@
-"""A figure that is drawn again while a loop runs in the same cell; it belongs to `panels`."""
+"""A figure that is drawn again while a loop runs in the same cell."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class LiveFigure:
     Args:
         draw: makes the figure from what there is by now.
         seconds: between two drawings.
-        live: whether someone looks on, see progress.is_live.
+        live: whether a live front end shows it, see progress.is_live.
     """
 
     def __init__(self, draw: Callable[[], Any], seconds: float = 0.5, live: Live = "auto") -> None:

@@ -1,4 +1,4 @@
-"""A plotly widget that is cheap to bring up to date; it belongs to `figures`.
+"""A plotly widget that is cheap to bring up to date.
 
 When data change plotly draws the whole figure anew, and most of the time that takes goes into axes
 and labels that are what they were. Here traces move and the rest is left alone, so the axes need
@@ -34,7 +34,7 @@ class MovingFigure(FigureWidget):
 
     Its traces are scatters: plotly places a bar by the others beside it.
 
-    It sets the ranges of the axes that have none. A range that a hand has set in the page is left
+    It sets the ranges of the axes that have none. A range that the user has set in the page is left
     alone until a double click gives the axis back.
     """
 
@@ -113,7 +113,7 @@ class MovingFigure(FigureWidget):
                     if a <= low and high <= b and span >= LEAST * (b - a):
                         continue
                     if tuple(axis.range) != ours:
-                        continue  # a hand has set it
+                        continue  # the user has set it
                 below = 0.0 if self._from_zero[name] else ROOM / 2 * span
                 self._ranges[name] = low - below, high + ROOM * span - below
                 axis.update(range=self._ranges[name], autorange=False)

@@ -59,7 +59,7 @@ class Common(Config):
         1, ge=1, le=64, description="processes that train phase 1, each on a GPU or CPU of its own"
     )
     protocol: Literal["full", "gamo"] = Field("full", description="the test images")
-    live: Live = Field("auto", description="controls: where a person looks on, always, never")
+    live: Live = Field("auto", description="controls: in a live front end, always, never")
 
     @field_validator("device")
     @classmethod

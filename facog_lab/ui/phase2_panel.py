@@ -9,8 +9,8 @@ version. So:
   run on the kernel's main thread or, from ipykernel 7 on, on a subshell's;
 * while there is a thread, it alone writes the charts and the texts;
 * the thread ends with a pause, the last step, an error, and when the page is closed
-  (`page.Page`); a cell that is run again first ends the thread of the panel before. Kernel →
-  Interrupt does not reach it;
+  (`heartbeat.Heartbeat`); a cell that is run again first ends the thread of the panel before.
+  Kernel → Interrupt does not reach it;
 * without a front end (papermill, nbconvert) there is neither widget nor thread: `phase2` trains in
   the cell.
 
@@ -32,18 +32,18 @@ from IPython.display import display
 
 from facog_lab.config import ConfigError
 from facog_lab.metrics import Step
-from facog_lab.names import label
+from facog_lab.names import label, value_label
 from facog_lab.phase2 import score
 from facog_lab.plots.loss_terms import phase2_terms
 from facog_lab.plots.training_charts import Dashboard
 from facog_lab.runs import replay
 from facog_lab.runs.progress import Live, is_live
 from facog_lab.runs.stages import Lab
-from facog_lab.ui.heartbeat import Page
+from facog_lab.ui.heartbeat import Heartbeat
 from facog_lab.ui.inputs import knobs
 from facog_lab.ui.live_figure import LiveFigure, Place, live_widget
+from facog_lab.ui.resize_observer import ResizeObserver
 from facog_lab.ui.sliders import Sliders
-from facog_lab.ui.width import Width
 from facog_lab.ui.worker import Worker
 
 __all__ = ["LiveFigure", "Phase2Panel", "phase2"]
@@ -59,14 +59,14 @@ SPEEDS = {"as fast as it can": 0.0, "1 step/s": 1.0, "3 steps/s": 3.0, "10 steps
 
 
 def phase2(lab: Lab, live: Live = "auto") -> Any:
-    """Phase 2 under a hand where someone looks on, and to its end where nobody does.
+    """Phase 2, interactive in a live front end, and run to its end without one.
 
     Args:
         lab: the experiment; what is upstream of phase 2 is made if need be.
-        live: whether someone looks on, see progress.is_live.
+        live: whether a live front end shows it, see progress.is_live.
 
     Returns:
-        A Phase2Panel, or the finished resumable.Training; both have `loop` and `history`.
+        A Phase2Panel, or the finished training.Training; both have `loop` and `history`.
     """
     if is_live(live):
         return Phase2Panel(lab)
@@ -104,30 +104,28 @@ class Phase2Panel:
             Phase2Panel._shown.close()
         self.run = replay.Steered(lab)
         self.worker = Worker(self.run, self._after, self._ended)
-        self.page = Page()
+        self.heartbeat = Heartbeat()
         self.redraws = 0
         self._lock = threading.RLock()  # callbacks may come from two threads at once
         self.knobs = knobs(self.run.loop, self._set)
-        said = (
+        actions = (
             ("Start", "play", "go on, step after step", self.start),
             ("Pause", "pause", "stop after the present step", self.pause),
             ("Step", "step-forward", "take one step", self.step),
             ("Reset", "undo", "back to before the first step, everything as at first", self.reset),
         )
         self.buttons = {}
-        for name, icon, tooltip, act in said:
+        for name, icon, tooltip, act in actions:
             self.buttons[name] = widgets.Button(description=name, icon=icon, tooltip=tooltip)
             self.buttons[name].layout = widgets.Layout(width="71px", padding="0")
             self.buttons[name].on_click(lambda _, act=act: act())
-        self.speed = widgets.Dropdown(options=SPEEDS, description="speed limit")
+        self.speed = widgets.Dropdown(options=SPEEDS, description="Speed limit")
         self.speed.style.description_width, self.speed.layout.width = "98px", "290px"
         self.speed.observe(self._set_rate, "value")
         self.state, self.where, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.words, self.terms = widgets.HTML(), widgets.HTML()
         self.dashboard = Dashboard(self.run.loop, self.run.phase1_scores)
-        from facog_lab.ui.live_scatter import (
-            MovingFigure,  # plotly's widgets take seconds to import
-        )
+        from facog_lab.ui.live_scatter import MovingFigure  # seconds to import
 
         chart, board = self.dashboard.halves()
         self.chart = MovingFigure(chart)
@@ -187,7 +185,7 @@ class Phase2Panel:
         Phase2Panel._shown = None
 
     def _set(self, field: str, value: Any) -> None:
-        """A hand has changed a control: the next step reads it."""
+        """The user has changed a control: the next step reads it."""
         with self._lock:
             try:
                 self.run.loop.controls = self.run.loop.controls.replace(**{field: value})
@@ -220,7 +218,7 @@ class Phase2Panel:
             self._draw(now)
             took = time.monotonic() - now
             self._next = now + max(REDRAW, took / SHARE)
-        if self.page.gone():
+        if self.heartbeat.gone():
             self._reason = "Paused: its page was closed. Press Start to go on."
             self.worker.pause(wait=False)
 
@@ -276,7 +274,8 @@ class Phase2Panel:
         alarms = "".join(f"<li>⚠ {html.escape(text)}</li>" for text in self.dashboard.alarms)
         changes = "".join(
             f"<li value={number}>step {change.step:,}: {label(change.control)} "
-            f"{html.escape(f'{change.old} → {change.new}')}</li>"
+            f"{value_label(change.control, change.old)} → "
+            f"{value_label(change.control, change.new)}</li>"
             for number, change in list(enumerate(self.dashboard.changes, 1))[-CHANGES:]
         )
         return (
@@ -285,13 +284,12 @@ class Phase2Panel:
         )
 
     def _arranged(self) -> widgets.VBox:
-        said = [self.state, self.where, self.message, self.speed]
-        controls = [knob.widget for knob in self.knobs.values()]
-        left = [widgets.HBox([*self.buttons.values()]), *said, *controls, self.words]
-        unseen = [self.page, Sliders()]
+        status = [self.state, self.where, self.message, self.speed]
+        left = [widgets.HBox([*self.buttons.values()]), *status, *self.knobs.values(), self.words]
+        unseen = [self.heartbeat, Sliders()]
         column = widgets.VBox([*left, *unseen], layout={"width": "300px", "flex": "0 0 auto"})
         wide = {"flex": "1 1 400px", "min_width": "400px"}  # on a narrow page below the controls
-        chart = widgets.VBox([Width(), self.chart, self.board], layout=wide)
+        chart = widgets.VBox([ResizeObserver(), self.chart, self.board], layout=wide)
         both = widgets.HBox([column, chart], layout={"flex_flow": "row wrap"})
         return widgets.VBox([both, self.terms])
 

@@ -37,7 +37,7 @@ class Settings(Experiment):
         device: where to train.
         devices: on how many of this machine at once.
         protocol: the test protocol.
-        live: whether there are controls that answer to a hand, see progress.is_live.
+        live: whether there are interactive controls, see progress.is_live.
         extra: the notebook's own settings, if `check` was given a config for them.
         main: the stage that the notebook is about.
         given: by stage ("" for all, "extra"), the fields that parameters have set.

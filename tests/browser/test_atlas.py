@@ -4,7 +4,7 @@ import re
 
 from test_notebooks import MOST_BYTES
 
-CELL = "atlas.explore("
+CELL = "embedding_explorer.explore("
 # Where in the page the k-th point of the first trace with points is.
 POINT = """(graph, k) => {
     const trace = graph._fullData.find(trace => trace.customdata?.length > 3);

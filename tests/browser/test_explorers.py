@@ -30,11 +30,11 @@ def test_00_profile_and_ratio_redraw_the_bars(notebook):
     changes(opened, HEIGHTS, lambda: (ratio.fill("3"), ratio.press("Enter")))
     opened.page.wait_for_timeout(500)  # time for the slider to answer, which has no step at 3
     assert ratio.input_value() == "3"
-    changes(opened, HEIGHTS, lambda: opened.control("Profile").select_option("as_found"))
+    changes(opened, HEIGHTS, lambda: opened.control("Profile").select_option("all images"))
     assert ratio.is_disabled()
     opened.screenshot("00_lt_datasets-as-found")
 
-    opened.control("Profile").select_option("gamo")  # 4,000 images, which digits does not have
+    opened.control("Profile").select_option("GAMO: 4,000 to 40")  # more than digits has
     opened.panel.get_by_role("status").filter(has_text="4,000").wait_for()
     assert opened.save() < MOST_BYTES
 

@@ -7,8 +7,8 @@ import pytest
 WITH_CONTROLS = [
     ("00_lt_datasets", "explorers.long_tail("),
     ("02_dictionary", "explorers.feature("),
-    ("03_phase2", "panels.phase2("),
-    ("04_embeddings", "atlas.explore("),
+    ("03_phase2", "phase2_panel.phase2("),
+    ("04_embeddings", "embedding_explorer.explore("),
 ]
 # A line of a tree of what screen readers see: the role of a control, then its name if it has one.
 CONTROL = re.compile(r"""^\s*- '?(button|checkbox|combobox|radio|slider|spinbutton|textbox)(.*)""")

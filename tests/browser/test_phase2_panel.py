@@ -9,7 +9,7 @@ import pytest
 from lab import BLANK
 from test_notebooks import MOST_BYTES
 
-CELL = "panels.phase2("
+CELL = "phase2_panel.phase2("
 STEPS = "run.history['steps']"
 TRAINER = "facog-training"
 TAKEN = re.compile(r"step ([\d,]+) of")
@@ -82,7 +82,7 @@ def test_the_next_step_uses_what_a_hand_moved(panel, control, label, old):
     ("control", "label", "typed"),
     [
         ("temperature", "τ", 0.07),
-        ("lr_generator", "lr of G", 0.0123),
+        ("lr_generator", "Generator learning rate", 0.0123),
         ("lambda_asc", "λ_asc", 0.33),
     ],
 )
@@ -155,7 +155,7 @@ def test_every_subplot_keeps_its_marks_whatever_is_done(panel):
         panel.control(control).select_option(**option)
 
     def step(trains):
-        choose("a step trains", label=trains)
+        choose("Update", label=trains)
         before = taken(panel)
         press("Step")
         panel.wait(lambda: taken(panel) == before + 1, "a step", 10)
@@ -165,23 +165,23 @@ def test_every_subplot_keeps_its_marks_whatever_is_done(panel):
 
     actions = {
         "Start": lambda: press("Start"),
-        "SMOTE while it runs": lambda: choose("oversampler", label="SMOTE"),
-        "FACoG while it runs": lambda: choose("oversampler", label="FACoG"),
+        "SMOTE while it runs": lambda: choose("Oversampler", label="SMOTE"),
+        "FACoG while it runs": lambda: choose("Oversampler", label="FACoG"),
         "n_s while it runs": lambda: panel.slider("n_s").press("ArrowRight"),
-        "a speed limit": lambda: choose("speed limit", label="10 steps/s"),
+        "a speed limit": lambda: choose("Speed limit", label="10 steps/s"),
         "a dark theme": lambda: panel.page.evaluate(THEME, "JupyterLab Dark"),
         "a light theme": lambda: panel.page.evaluate(THEME, "JupyterLab Light"),
         "a narrow window": lambda: wide(700),
         "a wide window": lambda: wide(1366),
-        "no speed limit": lambda: choose("speed limit", label="as fast as it can"),
+        "no speed limit": lambda: choose("Speed limit", label="as fast as it can"),
         "Pause": lambda: press("Pause"),
         "a step of D": lambda: step("only D"),
         "a step of G": lambda: step("only G"),
         "a step of the classifier": lambda: step("only the classifier"),
         "a step of all": lambda: step("D, G and classifier"),
-        "SMOTE in a pause": lambda: choose("oversampler", label="SMOTE"),
+        "SMOTE in a pause": lambda: choose("Oversampler", label="SMOTE"),
         "a step of SMOTE": lambda: step("D, G and classifier"),
-        "FACoG in a pause": lambda: choose("oversampler", label="FACoG"),
+        "FACoG in a pause": lambda: choose("Oversampler", label="FACoG"),
         "n_s in a pause": lambda: panel.slider("n_s").press("ArrowLeft"),
         "Start again": lambda: press("Start"),
         "Reset while it runs": lambda: press("Reset"),
@@ -253,16 +253,20 @@ def test_a_slider_on_a_log_axis_says_its_value(panel):
         value = node["value"]["value"]
         return text if value == pytest.approx(float(text)) else f"{text}, {value} in the tree"
 
-    panel.wait(lambda: said("lr of G") == "0.005", "0.005", 5)
+    panel.wait(lambda: said("Generator learning rate") == "0.005", "0.005", 5)
     assert said("τ") == "0.1"
     assert said("λ_adv") == "1"
-    panel.slider("lr of G").press("ArrowRight")
-    panel.wait(lambda: panel.control("lr of G").input_value() != "0.005", "another value", 5)
-    value = panel.control("lr of G").input_value()
-    panel.wait(lambda: said("lr of G") == value, f"{value} read aloud", 3)
-    panel.control("lr of G").fill("0.0123")  # the slider has no mark for it
-    panel.control("lr of G").press("Enter")
-    panel.wait(lambda: said("lr of G") == "0.0123", "0.0123 read aloud", 5)
+    panel.slider("Generator learning rate").press("ArrowRight")
+    panel.wait(
+        lambda: panel.control("Generator learning rate").input_value() != "0.005",
+        "another value",
+        5,
+    )
+    value = panel.control("Generator learning rate").input_value()
+    panel.wait(lambda: said("Generator learning rate") == value, f"{value} read aloud", 3)
+    panel.control("Generator learning rate").fill("0.0123")  # the slider has no mark for it
+    panel.control("Generator learning rate").press("Enter")
+    panel.wait(lambda: said("Generator learning rate") == "0.0123", "0.0123 read aloud", 5)
 
 
 def test_the_page_does_not_answer_drawings(panel):

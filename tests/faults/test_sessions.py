@@ -15,7 +15,7 @@ from test_panels import same, until
 from facog_lab import runs
 from facog_lab.runs import presets
 from facog_lab.ui import phase2_panel
-from facog_lab.ui.heartbeat import Page
+from facog_lab.ui.heartbeat import Heartbeat
 
 CELL = """
 import torch
@@ -72,7 +72,7 @@ def test_a_kernel_that_is_restarted_or_interrupted(how, outputs):
 def test_a_page_that_is_closed_and_opened_again(outputs, monkeypatch):
     settings = presets.experiment(phase1={"epochs": 1, "warmup_epochs": 0}, phase2={"epochs": 25})
     gone = [False]
-    monkeypatch.setattr(Page, "gone", lambda self: gone[0])
+    monkeypatch.setattr(Heartbeat, "gone", lambda self: gone[0])
     panel = phase2_panel.Phase2Panel(runs.open(settings, "cpu"))
     try:
         for pause in (5, 20, 40):
@@ -114,7 +114,7 @@ def test_a_long_session_of_the_panel(outputs, monkeypatch):
     settings = presets.experiment(
         phase1={"epochs": 1, "warmup_epochs": 0}, phase2={"epochs": 10_000}
     )
-    monkeypatch.setattr(Page, "gone", lambda self: False)
+    monkeypatch.setattr(Heartbeat, "gone", lambda self: False)
     process = psutil.Process()
     panel = phase2_panel.Phase2Panel(runs.open(settings, "cpu"))
     rows, steps, last = [], 0, 0
