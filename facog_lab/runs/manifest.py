@@ -6,18 +6,49 @@ file holds is looked at as well before anything is made of it.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import stat
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
 
 from facog_lab.config import digest
 from facog_lab.metrics import History
 from facog_lab.paths import DamagedError, StoreError
+from facog_lab.runs.environment import environment
+from facog_lab.runs.mmap import LARGE
 
 FORMAT = 1
 CELLS = {int, float, str, bool, type(None)}
+
+
+class RunWarning(UserWarning):
+    """A run is used although something of it is damaged, or was made elsewhere."""
+
+
+@dataclass
+class Saved:
+    """What a run's folder holds.
+
+    Attributes:
+        tensors: the state, by name.
+        history: columns of figures, one table a kind of row.
+        record: what was recorded about the run: config, versions, hardware, metrics, seconds.
+        complete: False if the run was cut off and can be resumed.
+        release: see mapped.Mapped.
+    """
+
+    tensors: dict[str, Tensor]
+    history: History
+    record: dict[str, Any]
+    complete: bool
+    release: Callable[[], None]
 
 
 class _Strict(BaseModel):
@@ -117,3 +148,75 @@ def read_file(path: Path) -> bytes:
 def as_json(value: Any) -> bytes:
     """JSON that is the same for the same value."""
     return json.dumps(value, indent=1, sort_keys=True).encode()
+
+
+def facts_of(path: Path, content: bytes | Path) -> dict[str, Any]:
+    """What a manifest says of a file whose content, or what is there already, is this."""
+    if isinstance(content, Path):
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    else:
+        sha256 = hashlib.sha256(content).hexdigest()
+    found = path.stat()
+    return {"bytes": found.st_size, "sha256": sha256, "mtime_ns": found.st_mtime_ns}
+
+
+def checked(path: Path, facts: dict[str, Any]) -> Path:
+    """A file that is as a manifest says.
+
+    Raises:
+        DamagedError: if it is not.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
+            raise DamagedError(path, "is no file")
+        # A large file that was not written since is not hashed again: that takes seconds.
+        unchanged = found.st_mtime_ns == facts.get("mtime_ns")
+        if facts["bytes"] == found.st_size > LARGE and unchanged:
+            return path
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DamagedError(path, f"cannot be read ({error.strerror})") from error
+    if path.stat().st_size != facts["bytes"] or sha256 != facts["sha256"]:
+        raise DamagedError(path, "is damaged: its content is not what the manifest says")
+    return path
+
+
+def differences(manifest: Mapping[str, Any], run: Any) -> str:
+    """What of a manifest is not a `store.Run`'s, in words."""
+    found = [
+        f"{name} {manifest.get(name)!r}, here {own!r}"
+        for name, own in (("stage", run.stage), ("upstream", run.upstream))
+        if manifest.get(name) != own
+    ]
+    try:
+        theirs = dict(json.loads(read_file(run.folder / "config.json")))
+    except (StoreError, ValueError, TypeError, RecursionError):
+        theirs = {}
+    ours = run.config.model_dump(mode="json")
+    found += [
+        f"{name} = {theirs.get(name)!r}, here {ours.get(name)!r}"
+        for name in sorted(theirs.keys() | ours.keys() if theirs else ())
+        if theirs.get(name) != ours.get(name)
+    ]
+    return "; ".join(found) or f"key {manifest['key']}, here {run.key}"
+
+
+def warn(message: str) -> None:
+    """A run is used, or made again, although part of it is damaged or differs."""
+    warnings.warn(message, RunWarning, stacklevel=3)
+
+
+def warn_of_another_machine(folder: Path, record: Mapping[str, Any]) -> None:
+    """Warns of what differs when an interrupted run resumes, if its bytes may depend on it."""
+    then, now = record["environment"], environment()
+    then, now = (
+        {**e, **e.get("versions", {}), "versions": None, "cores": None} for e in (then, now)
+    )
+    if differing := [f"{k} {then.get(k)}, here {now[k]}" for k in now if then.get(k) != now[k]]:
+        warn(
+            f"{folder} was begun in another environment: {'; '.join(differing)}. "
+            "Its last digits may differ from those of a run made in one environment."
+        )

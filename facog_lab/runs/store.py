@@ -11,14 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
 import os
 import re
-import stat
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,33 +33,24 @@ from facog_lab.paths import (
 )
 from facog_lab.runs import mmap
 from facog_lab.runs.environment import environment
-from facog_lab.runs.manifest import FORMAT, History, as_json, read_file, read_history, read_manifest
+from facog_lab.runs.manifest import (
+    FORMAT,
+    History,
+    RunWarning,
+    Saved,
+    as_json,
+    checked,
+    differences,
+    facts_of,
+    read_history,
+    read_manifest,
+    warn,
+)
+
+__all__ = ["DamagedError", "Run", "RunWarning", "Saved", "StoreError", "run_key"]
 
 MANIFEST, PREVIOUS = "manifest.json", "previous.json"
 RESERVED = ".state.part"  # the state that is being filled
-
-
-class RunWarning(UserWarning):
-    """A run is used although something of it is damaged, or was made elsewhere."""
-
-
-@dataclass
-class Saved:
-    """What a run's folder holds.
-
-    Attributes:
-        tensors: the state, by name.
-        history: columns of figures, one table a kind of row.
-        record: what was recorded about the run: config, versions, hardware, metrics, seconds.
-        complete: False if the run was cut off and can be resumed.
-        release: see mapped.Mapped.
-    """
-
-    tensors: dict[str, Tensor]
-    history: History
-    record: dict[str, Any]
-    complete: bool
-    release: Callable[[], None]
 
 
 def run_key(config: Config, upstream: str) -> str:
@@ -201,7 +188,10 @@ class Run:
                     "upstream": self.upstream,
                     "complete": done,
                     "record": record | {"environment": environment()},
-                    "files": {name: self._facts(name, content) for name, content in parts.items()},
+                    "files": {
+                        name: facts_of(self.folder / name, content)
+                        for name, content in parts.items()
+                    },
                 }
                 path = self.folder / MANIFEST
                 if path.exists() and not self._fell_back:
@@ -256,29 +246,17 @@ class Run:
             self._fell_back = True
             return None
 
-    def warn_of_another_machine(self, record: Mapping[str, Any]) -> None:
-        """Warns of what differs when an interrupted run resumes, if its bytes may depend on it."""
-        then, now = record["environment"], environment()
-        then, now = (
-            {**e, **e.get("versions", {}), "versions": None, "cores": None} for e in (then, now)
-        )
-        if differing := [f"{k} {then.get(k)}, here {now[k]}" for k in now if then.get(k) != now[k]]:
-            warn(
-                f"{self.folder} was begun in another environment: {'; '.join(differing)}. "
-                "Its last digits may differ from those of a run made in one environment."
-            )
-
     def _read(self, path: Path) -> Saved:
         manifest = read_manifest(path)
         if manifest["key"] != self.key:
             raise StoreError(
-                f"{path} is of another run: {self._differences(manifest)}. Remove the folder to "
+                f"{path} is of another run: {differences(manifest, self)}. Remove the folder to "
                 "make the run again."
             )
         kinds = {}
         for name, facts in manifest["files"].items():
             try:
-                kinds[name.split("-")[0]] = self._checked(name, facts)
+                kinds[name.split("-")[0]] = checked(self.folder / name, facts)
             except DamagedError as error:
                 if name != "config.json":
                     raise
@@ -293,53 +271,6 @@ class Run:
             record=manifest["record"],
             complete=manifest["complete"],
         )
-
-    def _facts(self, name: str, content: bytes | Path) -> dict[str, Any]:
-        path = self.folder / name
-        if isinstance(content, Path):
-            with path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        else:
-            sha256 = hashlib.sha256(content).hexdigest()
-        found = path.stat()
-        return {"bytes": found.st_size, "sha256": sha256, "mtime_ns": found.st_mtime_ns}
-
-    def _checked(self, name: str, facts: dict[str, Any]) -> Path:
-        path = self.folder / name
-        try:
-            found = path.stat()
-            if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
-                raise DamagedError(path, "is no file")
-            # A large file that was not written since is not hashed again: that takes seconds.
-            unchanged = found.st_mtime_ns == facts.get("mtime_ns")
-            if facts["bytes"] == found.st_size > mmap.LARGE and unchanged:
-                return path
-            with path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise DamagedError(path, f"cannot be read ({error.strerror})") from error
-        if path.stat().st_size != facts["bytes"] or sha256 != facts["sha256"]:
-            raise DamagedError(path, "is damaged: its content is not what the manifest says")
-        return path
-
-    def _differences(self, manifest: Mapping[str, Any]) -> str:
-        """What of a manifest is not this run's, in words."""
-        found = [
-            f"{name} {manifest.get(name)!r}, here {own!r}"
-            for name, own in (("stage", self.stage), ("upstream", self.upstream))
-            if manifest.get(name) != own
-        ]
-        try:
-            theirs = dict(json.loads(read_file(self.folder / "config.json")))
-        except (StoreError, ValueError, TypeError, RecursionError):
-            theirs = {}
-        ours = self.config.model_dump(mode="json")
-        found += [
-            f"{name} = {theirs.get(name)!r}, here {ours.get(name)!r}"
-            for name in sorted(theirs.keys() | ours.keys() if theirs else ())
-            if theirs.get(name) != ours.get(name)
-        ]
-        return "; ".join(found) or f"key {manifest['key']}, here {self.key}"
 
     def _clean(self) -> None:
         """Removes what no manifest names: older states, and parts of an interrupted save."""
@@ -359,11 +290,6 @@ class Run:
                     r"(state|history)-\w+\.\w+$|\..*\.part$", path.name
                 ):
                     path.unlink(missing_ok=True)
-
-
-def warn(message: str) -> None:
-    """A run is used, or made again, although part of it is damaged or differs."""
-    warnings.warn(message, RunWarning, stacklevel=3)
 
 
 def _short_hash(content: bytes) -> str:

@@ -25,6 +25,7 @@ from facog_lab.phase2 import Phase2
 from facog_lab.runs import checkpoint, distributed
 from facog_lab.runs.divergence import Guarded
 from facog_lab.runs.environment import keep_freed_memory
+from facog_lab.runs.manifest import warn_of_another_machine
 from facog_lab.runs.progress import Progress
 from facog_lab.runs.store import Run, Saved, StoreError
 
@@ -117,7 +118,7 @@ class Training(Generic[Loop]):
                 return
             seconds = float(saved.record["seconds"])
             if not saved.complete:
-                self.run.warn_of_another_machine(saved.record)
+                warn_of_another_machine(self.run.folder, saved.record)
             checkpoint.restore(self.loop, saved.tensors, saved.history)
             self.guarded.forget()
         except (RuntimeError, LookupError, ValueError, TypeError) as error:
