@@ -21,7 +21,7 @@ class FeatureDictionary:
         features: (R, D) float32, or float16 where it was made so; the rows of a class next to each
             other. Compute with what `gather` gives, or with `features.float()`.
         labels: (R,) int64, ascending.
-        images: (R,) int64, the training image each row was made from.
+        image_index: (R,) int64, the training image each row was made from.
         class_counts: (C,) int64, training images (not rows) of each class.
         class_names: C names.
         test_features: (M, D) float32.
@@ -32,20 +32,20 @@ class FeatureDictionary:
 
     features: Tensor
     labels: Tensor
-    images: Tensor
+    image_index: Tensor
     class_counts: Tensor
     class_names: tuple[str, ...]
     test_features: Tensor
     test_labels: Tensor
     starts: Tensor
-    release: Callable[[], None] = lambda: None
+    release: Callable[[], None] | None = None
 
     @classmethod
     def build(
         cls,
         features: Tensor,
         labels: Tensor,
-        images: Tensor,
+        image_index: Tensor,
         class_names: tuple[str, ...],
         test_features: Tensor,
         test_labels: Tensor,
@@ -56,10 +56,10 @@ class FeatureDictionary:
             ValueError: if the lengths differ, a label is no class, a class has no feature, or a
                 feature is not finite.
         """
-        if not len(features) == len(labels) == len(images):
+        if not len(features) == len(labels) == len(image_index):
             raise ValueError(
-                f"{len(features)} features, {len(labels)} labels and {len(images)} image numbers: "
-                "there must be as many of each."
+                f"{len(features)} features, {len(labels)} labels and {len(image_index)} image "
+                "numbers: there must be as many of each."
             )
         for of, given in (("training", labels), ("test", test_labels)):
             outside = (given < 0) | (given >= len(class_names))
@@ -81,8 +81,8 @@ class FeatureDictionary:
         return cls(
             features=features[order],
             labels=labels[order],
-            images=images[order],
-            class_counts=_images_per_class(labels, images, len(class_names)),
+            image_index=image_index[order],
+            class_counts=_images_per_class(labels, image_index, len(class_names)),
             class_names=class_names,
             test_features=test_features,
             test_labels=test_labels,
@@ -102,7 +102,7 @@ class FeatureDictionary:
     def to(self, device: torch.device) -> FeatureDictionary:
         """The same dictionary on another device."""
         moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
-        release = self.release if device.type == "cpu" else FeatureDictionary.release
+        release = self.release if device.type == "cpu" else None
         return FeatureDictionary(**moved, class_names=self.class_names, release=release)
 
     def draw(self, labels: Tensor, n_s: int, rng: torch.Generator) -> Tensor:
@@ -139,15 +139,17 @@ class FeatureDictionary:
     def gather(self, rows: Tensor) -> Tensor:
         """The features of rows of any shape, (..., D): `features[rows]`, in a third of its time."""
         features = self.features.index_select(0, rows.flatten()).float()
-        self.release()
-        return features.view(*rows.shape, self.feature_dim)
+        if self.release:
+            self.release()
+        return features.view(*rows.shape, features.shape[1])
 
     def weighted_sum(self, rows: Tensor, weights: Tensor) -> Tensor:
         """Σ w_i f_i for (B, n) rows and weights, (B, D), read feature by feature; no gradient."""
         if self.features.dtype != weights.dtype:  # which the fused sum does not take
             return torch.einsum("bn,bnd->bd", weights, self.gather(rows))
         made = F.embedding_bag(rows, self.features, per_sample_weights=weights, mode="sum")
-        self.release()
+        if self.release:
+            self.release()
         return made
 
     def outwards(self, label: int) -> Tensor:
@@ -169,29 +171,31 @@ class FeatureDictionary:
         # Distances by subtraction: near ones would drown in the rounding of a matrix product.
         features = self.features.float()
         far = torch.cdist(features[row, None], features, 2, "donot_use_mm_for_euclid_dist")[0]
-        others = (self.images != self.images[row]).nonzero()[:, 0]
+        others = (self.image_index != self.image_index[row]).nonzero()[:, 0]
         distances, order = far[others].sort(stable=True)
         return others[order[:k]], distances[:k]
 
     def tensors(self) -> dict[str, Tensor]:
         """What to save; `from_tensors` makes the dictionary from it."""
-        names = ("features", "labels", "images", "test_features", "test_labels")
-        return {name: getattr(self, name) for name in names}
+        names = ("features", "labels", "test_features", "test_labels")
+        return {"images": self.image_index} | {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_tensors(
         cls,
         tensors: dict[str, Tensor],
         class_names: tuple[str, ...],
-        release: Callable[[], None] = lambda: None,
+        release: Callable[[], None] | None = None,
     ) -> FeatureDictionary:
         """The dictionary that gave these tensors, which may be those of a mapped file."""
-        labels = tensors["labels"]
+        of_rows = dict(tensors)
+        labels, image_index = of_rows["labels"], of_rows.pop("images")
         return cls(
-            **tensors,
+            **of_rows,
+            image_index=image_index,
             release=release,
             class_names=class_names,
-            class_counts=_images_per_class(labels, tensors["images"], len(class_names)),
+            class_counts=_images_per_class(labels, image_index, len(class_names)),
             starts=_starts(labels, len(class_names)),
         )
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -124,9 +124,7 @@ class FACoG:
         discriminator: D.
     """
 
-    def __init__(
-        self, given: Given, generator: nn.Module, discriminator: models.Discriminator
-    ) -> None:
+    def __init__(self, given: Given, generator: Any, discriminator: models.Discriminator) -> None:
         config, device = given.config, given.dictionary.features.device
         self.references, self.dictionary = given.references(), given.dictionary
         # Frozen, but gradients pass through it to G.
@@ -205,7 +203,8 @@ class FACoG:
     ) -> Mix:
         self.generator.train(training)  # for the option of batch norm in G
         rows = self.references.rows(labels, controls.n_s, rng)  # (B, n_s)
-        noise = self._noise(labels, rng)
+        width = self.generator.noise_dim
+        noise = torch.randn(len(labels), width, generator=rng, device=labels.device)
         if len(labels) <= PART or torch.is_grad_enabled():
             features = self.dictionary.gather(rows)  # (B, n_s, D)
             return combine(features, rows, self.generator(noise, labels, features))
@@ -224,10 +223,6 @@ class FACoG:
         if self.generator.sees_features:
             return self.dictionary.gather(rows)  # (B, n_s, D)
         return torch.empty(*rows.shape, 0, device=rows.device)
-
-    def _noise(self, labels: Tensor, rng: torch.Generator) -> Tensor:
-        width = int(self.generator.noise_dim)  # type: ignore[arg-type]
-        return torch.randn(len(labels), width, generator=rng, device=labels.device)
 
 
 @register_oversampler("facog", label="FACoG", family="FACoG", about="weights that G learns (paper)",
@@ -275,9 +270,8 @@ def make_optimizer(module: nn.Module, name: Literal["sgd", "adam"]) -> torch.opt
 
 def take_step(optimizer: torch.optim.Optimizer, loss: Tensor, lr: float) -> None:
     """One step down the gradient of `loss`, for this optimiser's parameters alone."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for group in optimizer.param_groups:
-        group["lr"] = lr
+    (group,) = optimizer.param_groups
+    group["lr"], parameters = lr, group["params"]
     for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
         parameter.grad = gradient
     optimizer.step()

@@ -176,9 +176,8 @@ class Phase1:
         self.device = pick_device(device)
         kind: Any = registry.objectives[config.objective].make
         with seeded(config.seed, "phase1", "weights"):
-            backbone = models.backbone(
-                config.architecture, data.channels, config.width, config.embedding_dim
-            )
+            shape = config.architecture, data.channels, config.width, config.embedding_dim
+            backbone = models.backbone(*shape)
             self.model = models.Phase1Model(backbone, data.num_classes, config.projection_dim)
             kind.prepare(self.model.classifier)
         self.feature_dim = int(backbone.feature_dim)  # type: ignore[arg-type]
@@ -192,9 +191,8 @@ class Phase1:
         learned = [*self.model.parameters(), *self.objective.parameters()]
         how: Any = {"weight_decay": config.weight_decay, "fused": self.device.type == "cuda"}
         self.optimizer = torch.optim.SGD(learned, config.lr, config.momentum, **how)
-        self.images = data.images
-        if isinstance(self.images, Tensor):
-            self.images = self.images.to(self.device)
+        images = data.images
+        self.images = images.to(self.device) if isinstance(images, Tensor) else images
         self.labels = data.labels.to(self.device)
         # An epoch is cut into batches of nearly equal size, so that none is too small for its
         # contrasts and its batch norm, and every image is seen once.
@@ -261,15 +259,11 @@ class Phase1:
         """Called after another state was put into the parts; all else follows from the step."""
 
     @property
-    def epoch(self) -> int:
-        """That of the next step, from 0; the last one when all steps are taken."""
-        return min(self.step, self.total_steps - 1) // self.steps_per_epoch
-
-    @property
     def order(self) -> tuple[Tensor, ...]:
         """The images of each batch of the present epoch, wherever the loop's state came from."""
-        if self._order[0] != self.epoch:
-            self._order = self.epoch, self.batches(self.epoch)
+        epoch = min(self.step, self.total_steps - 1) // self.steps_per_epoch
+        if self._order[0] != epoch:
+            self._order = epoch, self.batches(epoch)
         return self._order[1]
 
     def batches(self, epoch: int) -> tuple[Tensor, ...]:

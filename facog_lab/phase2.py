@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -99,6 +100,7 @@ class Phase2:
         self.controls = controls_of(config)
         self._oversamplers: dict[str, Oversampler] = {}
         self._probabilities: dict[LabelSelection, Tensor] = {}
+        self._read: tuple[Controls | None, dict[str, Any]] = (None, {})  # by the last step
         self.probabilities(config.label_selection)  # says now if there is no class to choose
         images = int(dictionary.class_counts.sum())
         self.steps_per_epoch = math.ceil(images / config.batch_size)
@@ -127,7 +129,9 @@ class Phase2:
             )
             self.step += 1
             row = dict(zip(figures, torch.stack(list(figures.values())).tolist(), strict=True))
-            append(self.history["steps"], row | controls.model_dump())
+            if controls is not self._read[0]:
+                self._read = controls, controls.model_dump()
+            append(self.history["steps"], row | self._read[1])
             ends_epoch = batch == self.steps_per_epoch - 1
             if ends_epoch:
                 self.scores = self.evaluate()
@@ -242,5 +246,6 @@ def score(
     found = []
     for part in features.split(ROWS_AT_ONCE):
         found.append(classifier(part.float()).argmax(1))
-        dictionary.release()
+        if dictionary.release:
+            dictionary.release()
     return metrics.evaluate(torch.cat(found), labels, dictionary.class_counts)

@@ -213,7 +213,7 @@ FAULTS = [
     Fault("dictionary.py", "view=number", "view=0"),
     Fault("dictionary.py", 'recipes = [("clean", 0, 0)]',
           'recipes = [(phase1.config.augmentation, 0, 0)]'),
-    Fault("dictionary.py", "(self.images != self.images[row])", "(self.images == self.images)"),
+    Fault("dictionary.py", "!= self.image_index[row])", "== self.image_index)"),
     # oversamplers
     Fault("oversamplers.py", "momentum=0.9, weight_decay=1e-4", "momentum=0.5, weight_decay=1e-4"),
     Fault("oversamplers.py", "momentum=0.9, weight_decay=1e-4", "momentum=0.9, weight_decay=0.0"),

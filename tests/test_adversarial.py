@@ -22,7 +22,7 @@ def positive(counts=COUNTS):
     """A dictionary as after a ReLU."""
     of = tiny.dictionary(counts)
     return FeatureDictionary.build(
-        of.features.relu(), of.labels, of.images, of.class_names, of.test_features.relu(),
+        of.features.relu(), of.labels, of.image_index, of.class_names, of.test_features.relu(),
         of.test_labels,
     )  # fmt: skip
 

@@ -109,7 +109,12 @@ def test_what_is_added_is_a_small_step_along_a_difference_of_a_near_head_class()
 def test_features_after_a_relu_stay_so():
     of = tiny.dictionary(COUNTS)
     positive = FeatureDictionary.build(
-        of.features.relu(), of.labels, of.images, of.class_names, of.test_features, of.test_labels
+        of.features.relu(),
+        of.labels,
+        of.image_index,
+        of.class_names,
+        of.test_features,
+        of.test_labels,
     )
     oversampler = facog_attention(positive)
     oversampler.generator.gate[-1].bias.data.fill_(10)  # all of the direction

@@ -145,7 +145,7 @@ def dictionary(counts=(40, 20, 9, 3, 1), names=None, views=1):
     built = FeatureDictionary.build(
         features=made.features[rows] + noise,
         labels=made.labels[rows],
-        images=rows,  # the images of tiny data sets lie in the order of classes
+        image_index=rows,  # the images of tiny data sets lie in the order of classes
         class_names=tuple(names or made.class_names),
         test_features=made.test_features,
         test_labels=made.test_labels,
@@ -163,7 +163,7 @@ def by_hand(of, label, number, k=5):
     own = np.flatnonzero(labels == label)
     mean = features[own].mean(0)
     row = sorted(own, key=lambda i: np.linalg.norm(features[i] - mean))[number]
-    others = [i for i in range(len(labels)) if of.images[i] != of.images[row]]
+    others = [i for i in range(len(labels)) if of.image_index[i] != of.image_index[row]]
     far = {i: np.linalg.norm(features[i] - features[row]) for i in others}
     nearest = sorted(others, key=far.get)[:k]
     return row, np.linalg.norm(features[row] - mean), nearest, [far[i] for i in nearest]

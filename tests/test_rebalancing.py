@@ -137,14 +137,14 @@ def test_what_is_held_out():
     dictionary = type(plain).build(
         plain.features.repeat(views, 1),
         plain.labels.repeat(views),
-        plain.images.repeat(views),
+        plain.image_index.repeat(views),
         plain.class_names,
         plain.test_features,
         plain.test_labels,
     )
     held = held_out(dictionary, seed=0)
     assert torch.bincount(dictionary.labels[held]).tolist() == [8 * 3, 4 * 3, 2 * 3, 1 * 3, 1 * 3]
-    assert not torch.isin(dictionary.images[held], dictionary.images[~held]).any()
+    assert not torch.isin(dictionary.image_index[held], dictionary.image_index[~held]).any()
     assert torch.equal(held, held_out(dictionary, seed=0))
     assert not torch.equal(held, held_out(dictionary, seed=1))
 

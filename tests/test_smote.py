@@ -47,7 +47,9 @@ def test_views_of_one_image_are_no_neighbours():
     near, count = in_class_neighbours(dictionary, 5)
     assert count.tolist() == [2, 2, 2, 2, 0, 0]
     rows = near[dictionary.labels == 0][:, :2]
-    assert (dictionary.images[rows] != dictionary.images[dictionary.labels == 0][:, None]).all()
+    assert (
+        dictionary.image_index[rows] != dictionary.image_index[dictionary.labels == 0][:, None]
+    ).all()
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -107,7 +109,7 @@ def test_a_class_without_danger_starts_from_all_its_features():
     apart = tiny.dictionary((20, 20, 8))
     features = apart.features + 1000 * apart.labels[:, None]
     apart = FeatureDictionary.build(
-        features, apart.labels, apart.images, apart.class_names, features, apart.labels
+        features, apart.labels, apart.image_index, apart.class_names, features, apart.labels
     )
     assert not in_danger(apart).any()
     made = mixed(SMOTE(apart, borderline=True), 2, 200)

@@ -61,7 +61,7 @@ def dictionary(counts=(40, 20, 9, 3, 1), width=6, seed=0):
     return FeatureDictionary.build(
         features=features[order],
         labels=labels[order],
-        images=order,
+        image_index=order,
         class_names=tuple(f"class {c}" for c in range(len(counts))),
         test_features=centres[test_labels] + torch.randn(len(test_labels), width, generator=rng),
         test_labels=test_labels,

@@ -161,7 +161,7 @@ class FeatureOversampler(BaseOverSampler):
         made = []
         with self._own_words(columns):
             loop = self._loop(columns.features, labels, seed)
-            row_of = loop.dictionary.images.cpu().numpy()
+            row_of = loop.dictionary.image_index.cpu().numpy()
             rng = rng_for(loop.device, seed, "sampler")
             # In parts, since an oversampler holds (B, n, D) numbers or (B, R).
             for part in torch.as_tensor(wanted, device=loop.device).split(500):
@@ -176,7 +176,7 @@ class FeatureOversampler(BaseOverSampler):
         dictionary = FeatureDictionary.build(
             features=features,
             labels=owner,
-            images=torch.arange(len(owner)),
+            image_index=torch.arange(len(owner)),
             class_names=tuple(map(str, range(labels.max() + 1))),
             test_features=features,  # phase 2 scores its classifier, which is of no use here
             test_labels=owner,

@@ -100,7 +100,8 @@ def phase1_terms(loop: Phase1) -> Triptych:
     looked_at.model = copy.deepcopy(loop.model).train()
     looked_at.objective = copy.deepcopy(loop.objective)
     looked_at.network = Network(looked_at.model, looked_at.objective, loop.world)
-    epoch, index = loop.epoch, loop.order[0]
+    epoch = min(loop.step, loop.total_steps - 1) // loop.steps_per_epoch
+    index = loop.order[0]
     _, terms, _ = looked_at.loss(looked_at.views(index, epoch), loop.labels[index], epoch)
     backbone, objective = looked_at.model.backbone, loop.objective
     lambda_ce, lambda_sc = objective.lambdas(epoch)

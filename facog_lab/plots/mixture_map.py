@@ -115,4 +115,4 @@ class MixtureMap:
 
     def pictures(self, rows: NDArray[np.int64]) -> list[str]:
         """The training images of rows of the dictionary, as data URIs."""
-        return theme.thumbnails(np.asarray(self.images[self.dictionary.images[rows]]))
+        return theme.thumbnails(np.asarray(self.images[self.dictionary.image_index[rows]]))

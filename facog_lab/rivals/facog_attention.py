@@ -128,7 +128,8 @@ class FACoGAttention(FACoG):
         self, labels: Tensor, controls: Controls, rng: torch.Generator, training: bool
     ) -> Mix:
         rows = self.references.rows(labels, controls.n_s, rng)  # (B, n_s)
-        noise = self._noise(labels, rng)
+        width = self.generator.noise_dim
+        noise = torch.randn(len(labels), width, generator=rng, device=labels.device)
         slot = torch.randint(
             self.donor_classes.shape[1], (len(labels),), generator=rng, device=labels.device
         )

@@ -136,7 +136,7 @@ def held_out(dictionary: FeatureDictionary, seed: int, share: float = HELD_OUT) 
     rows of an image go together.
     """
     rng = rng_for("cpu", seed, "held out")
-    labels, images = dictionary.labels.cpu(), dictionary.images.cpu()
+    labels, images = dictionary.labels.cpu(), dictionary.image_index.cpu()
     held = torch.zeros(len(labels), dtype=torch.bool)
     for label, count in enumerate(dictionary.class_counts.tolist()):
         own = images[labels == label].unique()

@@ -153,7 +153,7 @@ def dos(given: Given) -> DOS:
 
 def _distances(dictionary: FeatureDictionary, some: Tensor, others: Tensor) -> Tensor:
     """Distances between rows, infinite between those of the same image; float64, (some, others)."""
-    features, images = dictionary.features, dictionary.images
+    features, images = dictionary.features, dictionary.image_index
     # In float64, or near ones would drown in the rounding of the matrix product.
     far = torch.cdist(features[some].double(), features[others].double())
     return far.masked_fill(images[some][:, None] == images[others], torch.inf)

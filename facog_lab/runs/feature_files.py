@@ -113,7 +113,7 @@ def write(given: Source, folder: Path, name: str, facts: Mapping[str, str]) -> l
         "train": {
             "features": features.features.half(),
             "labels": features.labels,
-            "images": features.images,
+            "images": features.image_index,
         },
         "test": {"features": features.test_features.half(), "labels": features.test_labels},
         "heads": heads,

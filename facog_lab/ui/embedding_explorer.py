@@ -78,7 +78,7 @@ def mixtures(world: MixtureMap) -> Any:
     n = len(parents[0].rows) if parents else 0
     rows = np.array([p.rows for p in parents], int).reshape(len(points), n)
     heaviest = rows[:, :MOST_COLUMNS]
-    images = np.asarray(world.images[world.dictionary.images[heaviest.ravel()]])
+    images = np.asarray(world.images[world.dictionary.image_index[heaviest.ravel()]])
     title = linear[0]
     return charts.mixtures(
         images.reshape(*heaviest.shape, *images.shape[1:]),

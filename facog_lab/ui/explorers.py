@@ -257,7 +257,7 @@ def _portrait(
     )
     shown = np.r_[row, rows]
     return charts.portrait(
-        data.images[dictionary.images[shown]],
+        data.images[dictionary.image_index[shown]],
         shown,
         np.r_[0, distances],
         fitted.coordinates,

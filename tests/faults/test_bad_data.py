@@ -291,7 +291,7 @@ def built(**changes):
     base = {
         "features": of.features,
         "labels": of.labels,
-        "images": of.images,
+        "image_index": of.image_index,
         "class_names": of.class_names,
         "test_features": of.test_features,
         "test_labels": of.test_labels,
