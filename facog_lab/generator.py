@@ -22,7 +22,7 @@ from facog_lab.dictionary import FeatureDictionary, References
 from facog_lab.metrics import weight_entropy
 from facog_lab.registry import register_generator, register_oversampler
 from facog_lab.rng import rng_for, seeded
-from facog_lab.settings import MAX_N_S, Controls, Phase2Config
+from facog_lab.settings import MAX_N_S, UPDATES, Controls, Phase2Config
 
 PART = 512  # of many generated features, those whose weights are made at once
 
@@ -147,15 +147,16 @@ class FACoG:
     def discriminator_step(self, controls: Controls, rng: torch.Generator) -> dict[str, Tensor]:
         """One step of D on L_adv (Eq. 3), with f̃ detached."""
         loss, scores = self.discriminator_loss(controls, rng)
-        if controls.train("d"):
+        if "d" in UPDATES[controls.trains]:
             take_step(self.discriminator_optimizer, loss, controls.lr_discriminator)
         return {"loss_d": loss.detach()} | scores
 
     def generator_step(self, controls: Controls, rng: torch.Generator) -> dict[str, Tensor]:
         """One step of G on L_ph2 = λ_adv L_adv + λ_asc L_asc (Eq. 5)."""
-        adv, asc = self.generator_losses(controls, rng, training=controls.train("g"))
+        learns = "g" in UPDATES[controls.trains]
+        adv, asc = self.generator_losses(controls, rng, training=learns)
         loss = controls.lambda_adv * adv + controls.lambda_asc * asc
-        if controls.train("g"):
+        if learns:
             take_step(self.generator_optimizer, loss, controls.lr_generator)
         return {"loss_g": loss.detach(), "loss_adv": adv.detach(), "loss_asc": asc.detach()}
 
@@ -207,7 +208,10 @@ class FACoG:
         noise = torch.randn(len(labels), width, generator=rng, device=labels.device)
         if len(labels) <= PART or torch.is_grad_enabled():
             features = self.dictionary.gather(rows)  # (B, n_s, D)
-            return combine(features, rows, self.generator(noise, labels, features))
+            weights = self.generator(noise, labels, features)  # w, (B, n_s), convex
+            return Mix(
+                torch.einsum("bn,bnd->bd", weights, features), weights, rows
+            )  # f̃ = Σ w_i f_i
         # Of many, G makes the weights by parts that a cache holds, and (B, n_s, D) is not laid out.
         weights = torch.empty(rows.shape, device=labels.device)
         made = torch.empty(len(labels), self.dictionary.feature_dim, device=labels.device)

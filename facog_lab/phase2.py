@@ -25,7 +25,7 @@ from facog_lab.generator import (
 )
 from facog_lab.metrics import Step, append
 from facog_lab.rng import rng_for
-from facog_lab.settings import Controls, LabelSelection, Phase2Config, controls_of
+from facog_lab.settings import UPDATES, Controls, LabelSelection, Phase2Config, controls_of
 
 ROWS_AT_ONCE = 10_000  # of test features; a layer of all of ImageNet-LT's takes 400 MB
 SCORED = ("acsa", "gm", "tail20", "tail20_gm")  # what the history has of every epoch
@@ -146,7 +146,7 @@ class Phase2:
         are. The option "literal", as the paper's text reads, uses generated features only.
         """
         loss, generated = self.classifier_loss(controls, rng)
-        if controls.train("classifier"):
+        if "classifier" in UPDATES[controls.trains]:
             take_step(self.optimizer, loss, controls.lr_classifier)
         return {"loss_cls": loss.detach()} | figures_of(generated)
 

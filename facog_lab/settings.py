@@ -174,7 +174,7 @@ class DictionaryConfig(Config):
 
 LabelSelection = Literal["gamo", "inverse", "uniform", "as_found"]
 Updates = Literal["all", "d_and_g", "d", "g", "classifier"]
-PARTS: dict[Updates, tuple[str, ...]] = {
+UPDATES: dict[str, tuple[str, ...]] = {  # what a step changes, by the value of `trains`
     "all": ("d", "g", "classifier"), "d_and_g": ("d", "g"),
     "d": ("d",), "g": ("g",), "classifier": ("classifier",),
 }  # fmt: skip
@@ -198,10 +198,6 @@ class Controls(Config):
         "1/N_c, uniform or as found, N_c"
     )  # fmt: skip
     trains: Updates = Field("all", description="what a step changes; all losses are measured")
-
-    def train(self, part: str) -> bool:
-        """Whether a step changes "d", "g" or "classifier"."""
-        return part in PARTS[self.trains]
 
 
 class Phase2Config(Controls):

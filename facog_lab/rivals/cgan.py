@@ -22,7 +22,7 @@ from facog_lab.generator import (
     take_step,
 )
 from facog_lab.registry import register_oversampler
-from facog_lab.settings import Controls
+from facog_lab.settings import UPDATES, Controls
 
 LR, BATCH = 2e-4, 32  # with Adam, β1 0.5 (Mullick et al. 2019)
 NOISE = 100
@@ -73,7 +73,7 @@ class CGAN:
                 made = self._made(labels, rng).features
             scores = self.discriminator(real, labels), self.discriminator(made, labels)
             loss = losses.discriminator_adversarial(*scores)
-            if controls.train("d"):
+            if "d" in UPDATES[controls.trains]:
                 take_step(self.discriminator_optimizer, loss, LR)
             figures = {
                 "loss_d": loss.detach(),
@@ -83,7 +83,7 @@ class CGAN:
         labels, _ = real_batch(self.dictionary, BATCH, rng)
         terms = self.generator_losses(labels, rng)
         loss = torch.stack(list(terms.values())).sum()
-        if controls.train("g"):
+        if "g" in UPDATES[controls.trains]:
             take_step(self.generator_optimizer, loss, LR)
         return figures | {"loss_g": loss.detach()} | {k: v.detach() for k, v in terms.items()}
 

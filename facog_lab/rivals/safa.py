@@ -13,7 +13,7 @@ from facog_lab.dictionary import FeatureDictionary
 from facog_lab.generator import Given, Mix, make_optimizer, real_batch, take_step
 from facog_lab.registry import register_oversampler
 from facog_lab.rivals.head_classes import as_features, head_rows
-from facog_lab.settings import Controls
+from facog_lab.settings import UPDATES, Controls
 
 LR, BATCH = 2e-4, 32  # with Adam, β1 0.5, as for GAMO
 
@@ -62,7 +62,7 @@ class SAFA:
         """One step of encoder and translator, which count as G."""
         terms = self.losses(*real_batch(self.dictionary, BATCH, rng), rng)
         loss = torch.stack(list(terms.values())).sum()
-        if controls.train("g"):
+        if "g" in UPDATES[controls.trains]:
             take_step(self.optimizer, loss, LR)
         return {"loss_g": loss.detach()} | {k: v.detach() for k, v in terms.items()}
 
