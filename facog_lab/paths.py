@@ -92,7 +92,7 @@ def own_cache() -> Path | None:
 
 
 @contextlib.contextmanager
-def written_or_said(folder: Path, size: int = 0) -> Iterator[None]:
+def explain_oserror(folder: Path, size: int = 0) -> Iterator[None]:
     """Turns a system error while a folder is written into one that says what to do.
 
     Args:
@@ -143,7 +143,7 @@ def locked(path: Path, timeout: float | None = None) -> Iterator[None]:
         StoreError: if nothing can be written there.
     """
     lock, late = FileLock(path), None
-    with written_or_said(path.parent):
+    with explain_oserror(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=-1 if timeout is None else timeout)
@@ -163,7 +163,7 @@ def new_folder(parent: Path, name: str) -> Path:
     Raises:
         StoreError: if it cannot be made.
     """
-    with written_or_said(parent / name):
+    with explain_oserror(parent / name):
         parent.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):
             folder = parent / (name if number == 1 else f"{name}-{number}")

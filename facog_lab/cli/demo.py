@@ -28,7 +28,7 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from plotly.offline import get_plotlyjs
 
-from facog_lab.paths import outputs_root, project_root, write, written_or_said
+from facog_lab.paths import explain_oserror, outputs_root, project_root, write
 from facog_lab.plots import in_words
 from facog_lab.study import report, run_notebook
 
@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.parse_args(arguments)
     folder, started = outputs_root() / "demo", time.monotonic()
     script = get_plotlyjs().encode()
-    with written_or_said(folder, len(script)):
+    with explain_oserror(folder, len(script)):
         folder.mkdir(parents=True, exist_ok=True)
         write(folder / "plotly.min.js", script)
     done: list[Done] = []

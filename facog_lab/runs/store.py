@@ -27,9 +27,9 @@ from facog_lab.paths import (
     DamagedError,
     StoreError,
     check_place,
+    explain_oserror,
     outputs_root,
     write,
-    written_or_said,
 )
 from facog_lab.runs import mmap
 from facog_lab.runs.environment import environment
@@ -89,7 +89,7 @@ class Run:
             StoreError: if nothing can be written there.
         """
         check_place(self.folder)
-        with written_or_said(self.folder):
+        with explain_oserror(self.folder):
             locks = outputs_root() / ".locks"  # not in the folder, which people may remove
             locks.mkdir(parents=True, exist_ok=True)
             name = "-".join([*self.folder.parts[-3:], "lock"])
@@ -139,7 +139,7 @@ class Run:
         """
         size = sum(math.prod(shape) * dtype.itemsize for dtype, shape in shapes.values())
         try:
-            with written_or_said(self.folder, size):
+            with explain_oserror(self.folder, size):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 mmap.create(self.folder / RESERVED, shapes)
             yield
@@ -174,7 +174,7 @@ class Run:
         }
         size = sum(len(part) for part in parts.values() if isinstance(part, bytes))
         try:
-            with written_or_said(self.folder, size):
+            with explain_oserror(self.folder, size):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 for name, content in parts.items():
                     if isinstance(content, Path):

@@ -78,7 +78,7 @@ class ResultFile:
             lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in kept.values())
             head = json.dumps(meta, indent=1, ensure_ascii=False)
             text = f'{{"meta": {head},\n"rows": [\n{lines}\n]}}\n'
-            with paths.written_or_said(self.path.parent, len(text)):
+            with paths.explain_oserror(self.path.parent, len(text)):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 paths.write(self.path, text.encode())
 

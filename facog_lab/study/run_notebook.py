@@ -19,7 +19,7 @@ from ipykernel.kernelspec import make_ipkernel_cmd
 from jupyter_client import AsyncKernelManager, KernelManager
 from jupyter_client.kernelspec import KernelSpec
 
-from facog_lab.paths import StoreError, write, written_or_said
+from facog_lab.paths import StoreError, explain_oserror, write
 from facog_lab.study import report
 from facog_lab.study.sweep_points import Point, Row
 
@@ -133,7 +133,7 @@ def _keep(copy: Path, point: Point) -> str:
         return ""
     content = copy.read_bytes()
     try:
-        with written_or_said(point.folder, len(content)):
+        with explain_oserror(point.folder, len(content)):
             point.folder.mkdir(parents=True, exist_ok=True)
             write(point.executed, content)
     except StoreError as error:

@@ -28,12 +28,12 @@ from facog_lab.data.load import fingerprint
 from facog_lab.paths import (
     DamagedError,
     StoreError,
+    explain_oserror,
     locked,
     outputs_root,
     project_root,
     shortened,
     write,
-    written_or_said,
 )
 from facog_lab.runs.manifest import read_file
 from facog_lab.settings import FILE_SETTINGS, DataConfig
@@ -91,7 +91,7 @@ class Point:
         path = self.folder / "row.json"
         content = json.dumps({k: v for k, v in row.items() if k != "executed"}, indent=1).encode()
         try:
-            with written_or_said(path.parent, len(content)):
+            with explain_oserror(path.parent, len(content)):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write(path, content)
         except StoreError as error:
@@ -185,7 +185,7 @@ def points(notebook: str | Path, grid: Grid, fixed: Mapping[str, Any] | None = N
     # Kept, so that the notebook may be changed while its points run.
     source = folder / f"{digest(text)[:12]}.ipynb"
     if not source.is_file() or source.read_bytes() != text.encode():
-        with written_or_said(folder, len(text)):
+        with explain_oserror(folder, len(text)):
             folder.mkdir(parents=True, exist_ok=True)
             write(source, text.encode())
     environment = {name: value for name, value in os.environ.items() if name.startswith("FACOG_")}
