@@ -26,16 +26,17 @@ RESIDENT = "int(open('/proc/self/statm').read().split()[1]) * 4096 / 1e6"
 CELLS = (
     """import sys, time
 sys.path.insert(0, "{root}")
+from facog_lab import runs
 from facog_lab.runs import presets, replay
 from facog_lab.ui import phase2_panel
 settings = presets.experiment(phase2={"epochs": 10_000})
-alone = replay.start(settings)
+alone = replay.start(runs.open(settings))
 def headless(seconds):
     began, first = time.perf_counter(), alone.step
     while time.perf_counter() - began < seconds:
         next(alone)
     return (alone.step - first) / (time.perf_counter() - began)""",
-    """panel = phase2_panel.Phase2Panel(settings)
+    """panel = phase2_panel.Phase2Panel(runs.open(settings))
 stamps, after = [], panel.worker.after
 def noting(step):
     used = panel.history["steps"]["lambda_adv"][-1]

@@ -13,11 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
+from facog_lab import runs
 from facog_lab.data import decode
 from facog_lab.data.layout import NO_IMAGES
 from facog_lab.data.listing import DataError
 from facog_lab.data.load import fingerprint, load
-from facog_lab.runs import presets, stages
+from facog_lab.runs import presets
 from facog_lab.settings import DataConfig
 
 TRAIN, TEST = {"cat": 9, "dog": 6, "emu": 3}, {"cat": 2, "dog": 2, "emu": 2}
@@ -132,7 +133,7 @@ def test_it_is_said_by_loading_and_kept_in_the_record(pets, outputs, capsys):
         data={"dataset": f"folder:{pets}"},
         phase1={"epochs": 1, "warmup_epochs": 0, "batch_size": 8},
     )
-    training = stages.phase1(settings, "cpu")
+    training = runs.open(settings, "cpu").phase1
     assert capsys.readouterr().out == (
         "pets, looked through:\n"
         "  layout    train/<class>/* and test/<class>/*\n"
@@ -154,7 +155,7 @@ def test_it_is_said_by_loading_and_kept_in_the_record(pets, outputs, capsys):
 
 def test_the_record_of_a_published_set_has_no_audit(outputs):
     settings = presets.experiment(phase1={"epochs": 1, "warmup_epochs": 0})
-    training = stages.phase1(settings, "cpu")
+    training = runs.open(settings, "cpu").phase1
     training.finish()
     assert "audit" not in training.run.load().record
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from facog_lab import views
+from facog_lab import runs, views
 from facog_lab.config import Config, ConfigError, digest, unknown
 from facog_lab.plots import embedding
 from facog_lab.rivals import heads
@@ -81,14 +81,16 @@ NAMED = {  # what each module says of a name that it does not know
     "data set": lambda name: DataConfig(dataset=name),
     "preset": lambda name: presets.experiment(name),
     "head method": heads.head_config,
-    "rival at level 'feature'": lambda name: methods.run(presets.experiment(), name),
+    "rival at level 'feature'": lambda name: methods.run(runs.open(presets.experiment()), name),
     "feature method": lambda name: grid.check(grid.Task(grid.Cell(name), presets.experiment())),
     "map": lambda name: embedding.fit_map(torch.randn(9, 3), name),
     "recipe": lambda name: views.make_views(
         torch.zeros(1, 1, 8, 8), name, seed=0, epoch=0, index=torch.arange(1), mean=(0,), std=(1,)
     ),
     "parameter of 08_sweep.ipynb": lambda name: points("08_sweep.ipynb", {name: [1]}),
-    "control": lambda name: replay.fork(presets.experiment(), {"n_s": [5, 5]}, 1, {"a": {name: 1}}),
+    "control": lambda name: replay.fork(
+        runs.open(presets.experiment()), {"n_s": [5, 5]}, 1, {"a": {name: 1}}
+    ),
 }
 
 

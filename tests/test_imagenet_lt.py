@@ -4,7 +4,7 @@ import listed
 import pytest
 import torch
 
-from facog_lab import models
+from facog_lab import models, runs
 from facog_lab.data import decode
 from facog_lab.phase1 import Phase1
 from facog_lab.runs import presets, stages
@@ -56,7 +56,7 @@ def test_all_stages_on_a_tenth_of_its_files(outputs, tmp_path, monkeypatch):
     monkeypatch.setattr(decode, "DECODE_AT_MOST", 0)
     monkeypatch.setenv("FACOG_WORKERS", "1")
     asked = settings(root, architecture="small", views=2, projection_dim=64)
-    loop = stages.phase2(asked, "cpu").finish()
+    loop = runs.open(asked, "cpu").phase2.finish()
     assert loop.dictionary.class_counts.tolist() == counts
     scores = loop.evaluate()
     assert scores.acsa > 3 / 1000  # colours tell the classes a little; 1 / 1000 is chance

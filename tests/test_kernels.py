@@ -15,11 +15,12 @@ VERSIONS = ("ipykernel==6.31.0", "ipykernel==7.3.0", "ipykernel")  # and the new
 NOT_TO_BE_HAD = "No matching distribution found"  # what pip says without an index, too
 
 PANEL = """
+from facog_lab import runs
 from facog_lab.runs import presets
 from facog_lab.ui import phase2_panel
 
 settings = presets.experiment("cpu", phase1={"epochs": 1}, phase2={"epochs": 2000})
-panel = phase2_panel.phase2(settings, "cpu", "auto")
+panel = phase2_panel.phase2(runs.open(settings, "cpu"), "auto")
 """
 STEPS = "panel.history['steps']"
 TRAINERS = "[t.name for t in __import__('threading').enumerate()].count('facog-training')"

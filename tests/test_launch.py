@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from facog_lab import runs
 from facog_lab.config import ConfigError
-from facog_lab.runs import checkpoint, launch, presets, stages
+from facog_lab.runs import checkpoint, launch, presets
 from facog_lab.settings import Experiment
 
 EPOCHS = {"epochs": 4, "warmup_epochs": 1}  # of 4 steps on digits
@@ -57,11 +58,11 @@ def test_a_killed_process_costs_nothing_but_time(dies, whole, tmp_path):
 
 
 def test_a_notebook_follows_the_processes_that_it_started(settings):
-    alone = stages.phase1(settings, "cpu")
+    alone = runs.open(settings, "cpu").phase1
     expected, history = checkpoint.state(alone.finish()), alone.history
     for path in alone.run.folder.iterdir():
         path.unlink()
-    followed = stages.phase1(settings, "cpu", devices=2)
+    followed = runs.open(settings, "cpu", devices=2).phase1
     assert followed.loop.step == 0
     steps = list(followed)
     assert steps[-1].step == followed.loop.step == followed.loop.total_steps
@@ -70,7 +71,7 @@ def test_a_notebook_follows_the_processes_that_it_started(settings):
     assert followed.history["epochs"]["loss"] == pytest.approx(history["epochs"]["loss"], rel=1e-3)
     for name, tensor in checkpoint.state(followed.loop).items():
         assert torch.allclose(tensor.double(), expected[name].double(), atol=1e-2), name
-    assert list(stages.phase1(settings, "cpu", devices=2)) == []
+    assert list(runs.open(settings, "cpu", devices=2).phase1) == []
 
 
 def test_whoever_stops_looking_ends_the_processes(settings, monkeypatch):

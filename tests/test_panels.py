@@ -11,9 +11,10 @@ import tiny
 import torch
 from nbclient import NotebookClient
 
+from facog_lab import runs
 from facog_lab.config import TrainingError
 from facog_lab.phase2 import Phase2
-from facog_lab.runs import checkpoint, presets, replay, stages
+from facog_lab.runs import checkpoint, presets, replay
 from facog_lab.runs.store import StoreError
 from facog_lab.settings import Controls, Phase2Config
 from facog_lab.ui import heartbeat, inputs, phase2_panel
@@ -76,7 +77,7 @@ def settings(tmp_path_factory):
 
 @pytest.fixture
 def panel(settings):
-    made = phase2_panel.Phase2Panel(settings, "cpu")
+    made = phase2_panel.Phase2Panel(runs.open(settings, "cpu"))
     yield made
     if phase2_panel.Phase2Panel._shown is made:
         made.close()
@@ -153,9 +154,9 @@ class TestPhase2Panel:
         panel.start()
         loop = panel.result()
         assert "Done." in panel.state.value
-        plain = stages.phase2(settings, "cpu")
+        plain = runs.open(settings, "cpu").phase2
         assert plain.complete  # the panel has kept it
-        alone = replay.start(settings, "cpu")
+        alone = replay.start(runs.open(settings, "cpu"))
         list(alone)
         assert same(loop, alone)
         assert same(plain.loop, alone)
@@ -189,7 +190,7 @@ class TestPhase2Panel:
     def test_a_new_panel_ends_the_one_before(self, panel, settings):
         panel.start()
         until(lambda: panel.loop.step >= 2)
-        second = phase2_panel.Phase2Panel(settings, "cpu")
+        second = phase2_panel.Phase2Panel(runs.open(settings, "cpu"))
         assert not panel.worker.running
         second.start()
         until(lambda: second.loop.step >= 2)
@@ -203,8 +204,8 @@ class TestPhase2Panel:
         with monkeypatch.context() as patch:
             patch.setattr(phase2_panel.replay, "start", damaged)
             with pytest.raises(StoreError):
-                phase2_panel.Phase2Panel(settings, "cpu")
-        second = phase2_panel.Phase2Panel(settings, "cpu")
+                phase2_panel.Phase2Panel(runs.open(settings, "cpu"))
+        second = phase2_panel.Phase2Panel(runs.open(settings, "cpu"))
         assert phase2_panel.Phase2Panel._shown is second
         second.close()
 

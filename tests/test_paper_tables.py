@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 import facog_lab
-from facog_lab import registry
+from facog_lab import registry, runs
 from facog_lab.cli import tables
 from facog_lab.config import ConfigError, LabError, TrainingError
 from facog_lab.data.files import DataError
 from facog_lab.paths import StoreError
-from facog_lab.runs import feature_files, presets, stages
+from facog_lab.runs import feature_files, presets
 from facog_lab.runs.memory import OutOfMemoryError
 from facog_lab.study import grid, paper, results, run_grid
 from facog_lab.study.grid import Cell, Task
@@ -61,7 +61,7 @@ def test_a_command_writes_a_file_a_seed_and_runs_nothing_twice(folder, monkeypat
 def test_rows_are_what_the_package_scores(folder):
     tables.main(command())
     settings = presets.experiment(data={"dataset": "digits", "split_seed": 0}, seed=0)
-    training = stages.phase2(settings, "cpu")
+    training = runs.open(settings, "cpu").phase2
     assert training.complete
     rows = {(r["method"], r["level"], r["variant"]): r for r in results.read()}
     assert rows["facog", "feature", ""]["acsa"] == round(training.loop.evaluate().acsa, 5)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from facog_lab import runs
 from facog_lab.config import ConfigError
 from facog_lab.runs import checkpoint, stages
 from facog_lab.runs import training as kept_training
@@ -29,7 +30,7 @@ def same(one, two):
 
 
 def test_asking_for_phase_2_makes_all_of_it_once(settings, outputs, monkeypatch):
-    made = stages.phase2(settings, "cpu")
+    made = runs.open(settings, "cpu").phase2
     made.finish()
     found = sorted(p.name for p in (outputs / "digits").iterdir())
     assert found == ["dictionary", "phase1", "phase2"]
@@ -39,28 +40,28 @@ def test_asking_for_phase_2_makes_all_of_it_once(settings, outputs, monkeypatch)
 
     for loop in (stages.phase1_loop.Phase1, stages.phase2_loop.Phase2):
         monkeypatch.setattr(loop, "__next__", no_step)
-    again = stages.phase2(settings, "cpu")
+    again = runs.open(settings, "cpu").phase2
     assert list(again) == []
     assert same(state_of(made), state_of(again))
     assert again.history == made.history
     assert again.seconds == made.seconds > 0
 
 
-@pytest.mark.parametrize("stage", [stages.phase1, stages.phase2])
+@pytest.mark.parametrize("stage", ["phase1", "phase2"])
 def test_a_run_that_was_cut_off_resumes_to_the_same_bytes(stage, settings, outputs, monkeypatch):
     monkeypatch.setattr(kept_training, "SECONDS_BETWEEN_SAVES", 0.0)
-    whole = stage(settings, "cpu")
+    whole = getattr(runs.open(settings, "cpu"), stage)
     whole.finish()
     expected, history = state_of(whole), whole.history
     for path in whole.run.folder.iterdir():
         path.unlink()
 
-    cut = stage(settings, "cpu")
+    cut = getattr(runs.open(settings, "cpu"), stage)
     for step in cut:
         if step.epoch == 1:  # in the middle of an epoch: what it did is lost, what was saved is not
             break
     assert cut.run.load().tensors["step"] == cut.loop.steps_per_epoch
-    resumed = stage(settings, "cpu")
+    resumed = getattr(runs.open(settings, "cpu"), stage)
     steps = list(resumed)
     assert steps[0].epoch == 1
     assert same(expected, state_of(resumed))
@@ -69,7 +70,7 @@ def test_a_run_that_was_cut_off_resumes_to_the_same_bytes(stage, settings, outpu
 
 def test_ctrl_c_leaves_a_run_that_resumes(settings, monkeypatch):
     monkeypatch.setattr(kept_training, "SECONDS_BETWEEN_SAVES", 0.0)
-    training = stages.phase1(settings, "cpu")
+    training = runs.open(settings, "cpu").phase1
     take = training.loop.__class__.__next__
 
     def interrupted(loop):
@@ -81,16 +82,16 @@ def test_ctrl_c_leaves_a_run_that_resumes(settings, monkeypatch):
         patch.setattr(training.loop.__class__, "__next__", interrupted)
         with pytest.raises(KeyboardInterrupt):
             training.finish()
-    resumed = stages.phase1(settings, "cpu")
+    resumed = runs.open(settings, "cpu").phase1
     assert 0 < resumed.loop.step < resumed.loop.total_steps
     assert resumed.finish().step == resumed.loop.total_steps
 
 
 def test_the_record_says_what_was_done(settings):
-    training = stages.phase2(settings, "cpu")
+    training = runs.open(settings, "cpu").phase2
     training.finish()
     data = stages.data(settings.data)
-    first = json.loads((stages.phase1(settings).run.folder / "manifest.json").read_text())
+    first = json.loads((runs.open(settings).phase1.run.folder / "manifest.json").read_text())
     record = first["record"]
     assert record["split_hash"] == data.split_hash
     assert record["index"] == data.index.tolist()
@@ -100,21 +101,21 @@ def test_the_record_says_what_was_done(settings):
 
 
 def test_other_settings_are_another_run_and_share_what_they_can(settings):
-    keys = {stages.phase2(settings, "cpu").run.key}
+    keys = {runs.open(settings, "cpu").phase2.run.key}
     changed = experiment(
         phase1={"epochs": 4, "warmup_epochs": 1}, phase2={"epochs": 2, "n_s": 3}, seed=1
     )
-    assert stages.phase1(changed).run.key == stages.phase1(settings).run.key
-    keys.add(stages.phase2(changed, "cpu").run.key)
+    assert runs.open(changed).phase1.run.key == runs.open(settings).phase1.run.key
+    keys.add(runs.open(changed, "cpu").phase2.run.key)
     other_split = experiment(
         data={"split_seed": 5}, phase1={"epochs": 4, "warmup_epochs": 1}, seed=1
     )
-    assert stages.phase1(other_split).run.key != stages.phase1(settings).run.key
+    assert runs.open(other_split).phase1.run.key != runs.open(settings).phase1.run.key
     assert len(keys) == 2
 
 
 def test_compare_has_the_nulls_beside_facog(settings):
-    results = stages.compare(settings, "cpu")
+    results = runs.open(settings, "cpu").compare()
     assert list(results) == ["phase1", "facog", *stages.nulls()]
     assert results["phase1"].entropy is None
     assert results["random_oversampling"].entropy == 0
@@ -129,9 +130,10 @@ def test_balanced_data_is_refused_before_anything_is_trained(outputs):
     level = dataclasses.replace(stages.data(even.data), labels=torch.arange(10).repeat(5))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stages, "data", lambda config: level)
-        for ask in (stages.phase2, stages.compare):
+        lab = runs.open(even, "cpu")
+        for ask in (lambda: lab.phase2, lab.compare):
             with pytest.raises(ConfigError, match="set it to 'uniform'"):
-                ask(even, "cpu")
+                ask()
     assert not outputs.exists()
 
 
@@ -158,7 +160,7 @@ def test_ones_own_images_end_to_end(outputs, tmp_path):
         assert data.class_counts.tolist() == [24, 9, 4]
         assert data.class_names == ("cat", "dog", "emu")
         assert data.images.shape == (37, 3, 16, 16)
-        results.append(stages.compare(own, "cpu"))
+        results.append(runs.open(own, "cpu").compare())
     for method, result in results[0].items():
         assert result.scores == results[1][method].scores
     assert results[0]["facog"].scores.acsa > 0.5  # the colour gives the class away
@@ -166,13 +168,13 @@ def test_ones_own_images_end_to_end(outputs, tmp_path):
 
 def test_a_protocol_the_data_does_not_have(settings):
     with pytest.raises(ConfigError, match=r"protocol = 'gamo'.*\['full'\]"):
-        stages.compare(settings, "cpu", "gamo")
+        runs.open(settings, "cpu").compare("gamo")
 
 
 def test_a_damaged_run_is_named_and_not_used(settings):
-    training = stages.phase1(settings, "cpu")
+    training = runs.open(settings, "cpu").phase1
     training.finish()
     (path,) = training.run.folder.glob("state-*")
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(StoreError, match=path.name):
-        stages.phase1(settings, "cpu")
+        _ = runs.open(settings, "cpu").phase1

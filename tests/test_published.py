@@ -2,7 +2,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from facog_lab import phase2
+from facog_lab import phase2, runs
 from facog_lab.data.files import DataError
 from facog_lab.runs import feature_files, stages
 from facog_lab.runs.presets import experiment
@@ -14,7 +14,7 @@ FACTS = {"dataset": "digits", "imbalance_ratio": "20", "preset": "cpu"}
 @pytest.fixture
 def given(outputs):
     settings = experiment(phase1={"epochs": 3, "warmup_epochs": 1}, phase2={"epochs": 3})  # digits
-    return stages.source(settings, "cpu")
+    return runs.open(settings, "cpu").source
 
 
 def test_what_was_written_is_read_again(given, tmp_path):

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from facog_lab import phase2, registry
+from facog_lab import phase2, registry, runs
 from facog_lab.config import ConfigError
 from facog_lab.rivals import heads, networks
 from facog_lab.runs import methods, stages
@@ -16,7 +16,7 @@ def settings(outputs):
 
 
 def test_a_head_is_made_once_and_says_its_level(settings, outputs, monkeypatch):
-    first = methods.run(settings, "tau_norm", device="cpu")
+    first = methods.run(runs.open(settings, "cpu"), "tau_norm")
     assert first.level == "feature"
     assert first.chosen["tau"] in heads.TAUS
     found = sorted(p.name for p in (outputs / "digits").iterdir())
@@ -26,44 +26,44 @@ def test_a_head_is_made_once_and_says_its_level(settings, outputs, monkeypatch):
     assert record["method"] == "tau_norm"
     assert record["chosen"] == first.chosen
     monkeypatch.setattr(methods, "train_head", None)
-    assert methods.run(settings, "tau_norm", device="cpu") == first
+    assert methods.run(runs.open(settings, "cpu"), "tau_norm") == first
 
 
 @pytest.mark.parametrize("name", ["ldam_drw", "linear", "lws", "crt", "cb_focal"])
 def test_a_saved_head_is_the_trained_one(name, settings):
-    made = methods.run(settings, name, device="cpu")
-    assert methods.run(settings, name, device="cpu") == made
-    features = stages.features(settings, "cpu")
-    model = stages.phase1(settings, "cpu").finish().model
+    made = methods.run(runs.open(settings, "cpu"), name)
+    assert methods.run(runs.open(settings, "cpu"), name) == made
+    features = runs.open(settings, "cpu").dictionary
+    model = runs.open(settings, "cpu").phase1.finish().model
     config = heads.head_config(name, epochs=5, seed=0)
     head = heads.train_head(config, features, model, "cpu")
     assert phase2.score(head.classifier, features) == made.scores
 
 
 def test_a_network_has_a_phase_1_of_its_own_and_all_epochs(settings, outputs):
-    result = methods.run(settings, "balanced_softmax", "network", "cpu")
+    result = methods.run(runs.open(settings, "cpu"), "balanced_softmax", "network")
     assert (result.level, result.chosen) == ("network", {})
     changed = networks.with_network(settings, "balanced_softmax")
-    trained = stages.phase1(changed, "cpu")
+    trained = runs.open(changed, "cpu").phase1
     assert trained.complete
     assert trained.loop.config.objective == "balanced_softmax"
     assert trained.loop.config.epochs == 4 + 5
     assert result.seconds == trained.seconds
     assert not stages.run_of(settings, "phase1").folder.exists()
-    features = stages.features(changed, "cpu")
+    features = runs.open(changed, "cpu").dictionary
     assert phase2.score(trained.loop.model.classifier, features) == result.scores
 
 
 def test_a_network_with_a_head_after_it(settings):
-    result = methods.run(settings, "kcl", "network", "cpu")
+    result = methods.run(runs.open(settings, "cpu"), "kcl", "network")
     changed = networks.with_network(settings, "kcl")
-    assert result.seconds > stages.phase1(changed, "cpu").seconds
+    assert result.seconds > runs.open(changed, "cpu").phase1.seconds
     assert result.scores.acsa > 0.15  # chance is 0.1, and these are nine epochs
 
 
 def test_levels_differ(settings):
     of_head, of_network = (
-        methods.run(settings, "ce_drw", level, "cpu") for level in ("feature", "network")
+        methods.run(runs.open(settings, "cpu"), "ce_drw", level) for level in ("feature", "network")
     )
     assert of_head.scores != of_network.scores
 
@@ -94,12 +94,12 @@ def test_the_settings_of_every_network(outputs):
 )
 def test_errors_come_before_any_training(arguments, message, settings, outputs):
     with pytest.raises(ConfigError, match=message):
-        methods.run(settings, *arguments)
+        methods.run(runs.open(settings), *arguments)
     assert not outputs.exists()
 
 
 def test_the_global_generator_is_left_alone(settings):
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
-    methods.run(settings, "crt", device="cpu")
+    methods.run(runs.open(settings, "cpu"), "crt")
     assert torch.equal(before, torch.random.get_rng_state())

@@ -4,6 +4,7 @@ import shutil
 import pytest
 import torch
 
+from facog_lab import runs
 from facog_lab.cli import replay as replay_command
 from facog_lab.config import ConfigError, digest
 from facog_lab.runs import checkpoint, presets, replay, stages, store
@@ -47,14 +48,14 @@ def same(one, two):
 
 class TestReplay:
     def test_a_steered_run_comes_out_the_same_to_the_last_byte(self, capsys):
-        run = steer(Steered(settings()))
+        run = steer(Steered(runs.open(settings())))
         assert run.folder.parent.name == "steered"
         assert same(replay.repeat(run.folder), run.loop)
         assert replay_command.main([str(run.folder)]) == 0
         assert "the same bytes" in capsys.readouterr().out
 
     def test_a_run_that_came_out_otherwise_is_an_error(self, capsys):
-        run = steer(Steered(settings(seed=1)))
+        run = steer(Steered(runs.open(settings(seed=1))))
         with torch.no_grad():
             run.loop.classifier[0].weight[0, 0] += 1e-6
         run._saved = (0, 0.0)
@@ -78,7 +79,7 @@ class TestReplay:
     )
     def test_a_metric_that_the_run_does_not_have_is_said(self, change, said, capsys):
         """A manifest can be written by anyone: its hashes fit, its figures are another run's."""
-        run = steer(Steered(settings(seed=4)))
+        run = steer(Steered(runs.open(settings(seed=4))))
         path = run.folder / "manifest.json"
         honest = path.read_bytes()
         manifest = store.read_manifest(path)
@@ -95,7 +96,7 @@ class TestReplay:
         assert replay_command.main([str(run.folder)]) == 0
 
     def test_a_history_that_came_out_otherwise_names_column_and_row(self):
-        run = steer(Steered(settings(seed=5)))
+        run = steer(Steered(runs.open(settings(seed=5))))
         run.loop.history["steps"]["loss_cls"][6] += 1e-6
         run.loop.history["epochs"]["gm"][1] = 0.999
         run._saved = (0, 0.0)
@@ -105,7 +106,7 @@ class TestReplay:
         assert "row 2 of epochs.gm" in str(caught.value)
 
     def test_a_part_of_a_run(self):
-        run = steer(Steered(settings()), until=7)
+        run = steer(Steered(runs.open(settings())), until=7)
         run.save()
         assert not json.loads((run.folder / "manifest.json").read_text())["complete"]
         assert replay.repeat(run.folder).step == 7
@@ -113,7 +114,7 @@ class TestReplay:
     def test_what_is_no_steered_run(self, tmp_path, capsys):
         with pytest.raises(store.StoreError, match=r"no manifest\.json: name a folder"):
             replay.repeat(tmp_path)
-        plain = stages.phase2(settings())
+        plain = runs.open(settings()).phase2
         plain.finish()
         with pytest.raises(store.StoreError, match="is no steered run"):
             replay.repeat(plain.run.folder)
@@ -121,7 +122,7 @@ class TestReplay:
         assert "usage" in capsys.readouterr().out
 
     def test_a_damaged_history_is_noticed(self):
-        run = steer(Steered(settings()), until=4)
+        run = steer(Steered(runs.open(settings())), until=4)
         run.save()
         (history,) = run.folder.glob("history-*.json")
         history.write_text(history.read_text().replace("0.0", "0.5", 1))
@@ -132,7 +133,7 @@ class TestReplay:
 
 class TestWhereItIsKept:
     def test_every_change_is_in_the_history_and_nowhere_else(self):
-        run = steer(Steered(settings()))
+        run = steer(Steered(runs.open(settings())))
         assert run.changes == [
             Change(3, "n_s", 5, 2),
             Change(3, "lambda_adv", 1.0, 0.0),
@@ -149,29 +150,29 @@ class TestWhereItIsKept:
         assert table["loss_d"][5:7] == [None, None]  # uniform weights have no discriminator
 
     def test_a_steered_run_never_takes_the_place_of_the_plain_one(self):
-        plain = stages.phase2(settings(seed=2))
+        plain = runs.open(settings(seed=2)).phase2
         plain.finish()
-        steer(Steered(settings(seed=2)))
-        again = stages.phase2(settings(seed=2))
+        steer(Steered(runs.open(settings(seed=2))))
+        again = runs.open(settings(seed=2)).phase2
         assert again.complete
         assert same(again.loop, plain.loop)
 
     def test_a_run_without_a_change_is_the_plain_one(self):
-        run = Steered(settings(seed=3))
+        run = Steered(runs.open(settings(seed=3)))
         assert list(run)[-1].step == run.loop.total_steps
         assert run.folder is None
-        made = stages.phase2(settings(seed=3))
+        made = runs.open(settings(seed=3)).phase2
         assert made.complete
         assert same(made.loop, run.loop)
 
     def test_a_change_before_the_first_step_counts(self):
-        run = Steered(settings())
+        run = Steered(runs.open(settings()))
         run.loop.controls = run.loop.controls.replace(n_s=1)
         next(run)
         assert run.changes == [Change(1, "n_s", 5, 1)]
 
     def test_reset_goes_back_to_the_first_step(self):
-        run = steer(Steered(settings()), until=6)
+        run = steer(Steered(runs.open(settings())), until=6)
         run.save()
         first = run.folder
         run.reset()
@@ -183,7 +184,7 @@ class TestWhereItIsKept:
     def test_runs_that_are_saved_at_the_same_time_have_a_folder_each(self, monkeypatch):
         """Both look for a name before either has saved: the clock, and a look, tell nothing."""
         monkeypatch.setattr(replay.time, "strftime", lambda form: "now")
-        one, other = (steer(Steered(settings()), until=until) for until in (4, 6))
+        one, other = (steer(Steered(runs.open(settings())), until=until) for until in (4, 6))
         save = replay.training.save
 
         def saves(*arguments):
@@ -198,7 +199,7 @@ class TestWhereItIsKept:
         assert replay.repeat(other.folder).step == 6
 
     def test_no_folder_is_left_where_nothing_could_be_saved(self, monkeypatch):
-        run = steer(Steered(settings()), until=4)
+        run = steer(Steered(runs.open(settings())), until=4)
 
         def full(*_):
             raise store.StoreError("no room")
@@ -221,7 +222,7 @@ class TestParts:
         [("all", "dgc"), ("d_and_g", "dg"), ("d", "d"), ("g", "g"), ("classifier", "c")],
     )
     def test_a_step_changes_what_it_should_and_measures_everything(self, trains, moved):
-        loop = replay.start(settings())
+        loop = replay.start(runs.open(settings()))
         next(loop)
         parts = {
             "d": loop.oversampler.discriminator,
@@ -242,10 +243,13 @@ class TestParts:
 
 class TestFork:
     def test_a_branch_without_a_change_is_the_run_itself(self):
-        run = Steered(settings())
+        run = Steered(runs.open(settings()))
         list(run)
         loops = replay.fork(
-            settings(), run.loop.history["steps"], 5, {"same": {}, "less": {"lambda_adv": 0}}
+            runs.open(settings()),
+            run.loop.history["steps"],
+            5,
+            {"same": {}, "less": {"lambda_adv": 0}},
         )
         assert same(loops["same"], run.loop)
         assert loops["same"].history == run.loop.history
@@ -255,8 +259,10 @@ class TestFork:
         assert not same(loops["less"], run.loop)
 
     def test_it_goes_on_from_a_steered_step(self):
-        run = steer(Steered(settings()))
-        (branch,) = replay.fork(settings(), run.loop.history["steps"], 8, {"a": {}}, 2).values()
+        run = steer(Steered(runs.open(settings())))
+        (branch,) = replay.fork(
+            runs.open(settings()), run.loop.history["steps"], 8, {"a": {}}, 2
+        ).values()
         assert branch.step == 10
         kept = {k: v[:8] for k, v in run.loop.history["steps"].items()}
         assert {k: v[:8] for k, v in branch.history["steps"].items()} == kept
@@ -264,33 +270,35 @@ class TestFork:
 
     @pytest.mark.parametrize("at", [0, 99])
     def test_a_step_that_was_not_taken(self, at):
-        run = steer(Steered(settings()), until=6)
+        run = steer(Steered(runs.open(settings())), until=6)
         with pytest.raises(ConfigError, match=rf"at = {at}: 6 steps .* 1 to 6"):
-            replay.fork(settings(), run.loop.history["steps"], at, {"a": {}})
+            replay.fork(runs.open(settings()), run.loop.history["steps"], at, {"a": {}})
 
     @pytest.mark.parametrize("length", [-5, -1, 0])
     def test_a_branch_that_takes_no_step(self, length):
-        run = steer(Steered(settings()), until=6)
+        run = steer(Steered(runs.open(settings())), until=6)
         left = run.loop.total_steps - 4
         with pytest.raises(ConfigError, match=rf"length = {length}: .* 1 to {left}.* or None"):
-            replay.fork(settings(), run.loop.history["steps"], 4, {"a": {}}, length)
+            replay.fork(runs.open(settings()), run.loop.history["steps"], 4, {"a": {}}, length)
 
     def test_a_branch_ends_where_phase_2_does(self):
-        run = steer(Steered(settings()), until=6)
+        run = steer(Steered(runs.open(settings())), until=6)
         at = run.loop.total_steps - 3
         list(run)
         for length in (3, 100, None):
             (branch,) = replay.fork(
-                settings(), run.loop.history["steps"], at, {"a": {}}, length
+                runs.open(settings()), run.loop.history["steps"], at, {"a": {}}, length
             ).values()
             assert branch.step == run.loop.total_steps
 
     def test_a_control_that_is_none(self):
-        run = steer(Steered(settings()), until=2)
+        run = steer(Steered(runs.open(settings())), until=2)
         with pytest.raises(ConfigError, match="Did you mean 'lambda_adv'"):
-            replay.fork(settings(), run.loop.history["steps"], 1, {"a": {"lamda_adv": 0}})
+            replay.fork(
+                runs.open(settings()), run.loop.history["steps"], 1, {"a": {"lamda_adv": 0}}
+            )
         with pytest.raises(ConfigError, match="n_s = 40"):
-            replay.fork(settings(), run.loop.history["steps"], 1, {"a": {"n_s": 40}})
+            replay.fork(runs.open(settings()), run.loop.history["steps"], 1, {"a": {"n_s": 40}})
 
 
 def test_no_change_in_an_empty_history():

@@ -279,7 +279,7 @@ def test_dasks_own_setting_names_a_scheduler(monkeypatch):
 
 def test_the_job_script_of_the_page_is_that_of_its_configuration():
     page = (ROOT / "docs" / "sweeps.md").read_text()
-    (configuration,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    (configuration,) = re.findall(r"```yaml\n(jobqueue:.*?)```", page, re.S)
     (script,) = re.findall(r"```bash\n(.*?)```", page, re.S)
     with dask.config.set(yaml.safe_load(configuration)):
         cluster = clusters.started(sweep.Where(cluster="dask_jobqueue.SLURMCluster"))

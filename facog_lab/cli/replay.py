@@ -8,8 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from facog_lab.config import ConfigError
-from facog_lab.paths import StoreError
+from facog_lab.config import LabError
 from facog_lab.runs.replay import repeat
 
 
@@ -26,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
             loop = repeat(folder)
             scores = loop.evaluate()
             print(f"{folder}: {loop.step} steps, the same bytes; ACSA {scores.acsa:.4f}")
-    except (StoreError, ConfigError) as error:
+    except LabError as error:
         print(error)
         return 1
     return 0

@@ -38,12 +38,12 @@ def _train(settings: Experiment, device: Device, dictionary: bool) -> None:
             stages.data(settings.data)
         distributed.wait()
         began = time.monotonic()
-        training = stages.phase1(settings, device)
-        training.finish()
+        lab = stages.Lab(settings, device)
+        lab.phase1.finish()
         if dictionary:
-            stages.features(settings, device)
+            _ = lab.dictionary
         distributed.wait()
-        print(f"{training.run.folder}: done after {time.monotonic() - began:.0f} s", flush=True)
+        print(f"{lab.phase1.run.folder}: done after {time.monotonic() - began:.0f} s", flush=True)
 
 
 def _parsed(arguments: list[str] | None) -> argparse.Namespace:

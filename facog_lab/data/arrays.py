@@ -78,13 +78,14 @@ def make_long_tailed(
 def _as_images(given: ArrayLike | Tensor, what: str) -> Tensor:
     """(N, C, H, H) uint8, whichever way round they came."""
     x = torch.as_tensor(np.asarray(given))
+    shape = tuple(x.shape)
     if x.ndim == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
         x = x.permute(0, 3, 1, 2)
     x = x[:, None] if x.ndim == 3 else x
     square = x.ndim == 4 and x.shape[2] == x.shape[3] and x.shape[1] in (1, 3)
     if not square or x.dtype != torch.uint8 or not len(x):
         raise DataError(
-            f"{what}: {tuple(x.shape)} of {x.dtype}, not (N, H, H), (N, H, H, C) or (N, C, H, H) "
+            f"{what}: {shape} of {x.dtype}, not (N, H, H), (N, H, H, C) or (N, C, H, H) "
             "of uint8 with one channel or three. Scale values to 0 to 255, and cut images square."
         )
     return x.contiguous()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from facog_lab.dataset import Images
+from facog_lab.dataset import Images, LongTailed
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.phase1 import Phase1
 from facog_lab.rng import derive_seed
 from facog_lab.runs import distributed
 from facog_lab.runs.environment import keep_freed_memory
 from facog_lab.runs.mmap import Shapes
+from facog_lab.runs.progress import Progress
+from facog_lab.runs.store import Run, Saved, StoreError
 from facog_lab.settings import DictionaryConfig
 from facog_lab.views import make_views
 
@@ -117,3 +122,74 @@ def _fill(
                 )
             features[rows[index]] = made
         report(len(index))
+
+
+def make(trained: Phase1, config: DictionaryConfig, run: Run) -> None:
+    """Makes a dictionary in its file, which all processes fill."""
+    with contextlib.ExitStack() as stack:
+        first = distributed.rank() == 0
+        if first:
+            stack.enter_context(run.making())
+        if not distributed.broadcast(not first or run.load_or_warn() is None):
+            return  # another notebook has made it meanwhile
+        if first:
+            stack.enter_context(run.reserve(layout(trained, config)))
+        distributed.wait()
+        started, long_tailed = time.monotonic(), trained.data
+        images = len(long_tailed.labels) * (1 + config.views)
+        total = images + len(long_tailed.test_labels)
+        with Progress(total, "Dictionary", unit="image") as progress:
+            extract(trained, config, progress.update, run.reserved())
+        record = {
+            "split_hash": long_tailed.split_hash,
+            "seconds": time.monotonic() - started,
+            "device": str(trained.device),
+            "processes": distributed.count(),
+        }
+        if first:
+            run.save_reserved(record)
+        distributed.wait()
+
+
+def checked(
+    saved: Saved, run: Run, long_tailed: LongTailed, config: DictionaryConfig
+) -> FeatureDictionary:
+    """The dictionary that was saved, if all but the features is what its data make of it.
+
+    Raises:
+        StoreError: naming the folder, if it is not.
+    """
+    labels, test_labels, copies = long_tailed.labels, long_tailed.test_labels, 1 + config.views
+    try:
+        found = _Tensors(**saved.tensors)
+        rows, test_rows = copies * len(labels), len(test_labels)
+        width = found.features.shape[1]
+        whole = (
+            torch.equal(found.labels, labels.repeat(copies).sort()[0])
+            and torch.equal(found.test_labels, test_labels)
+            and torch.equal(found.images.sort()[0], torch.arange(rows) // copies)
+            and torch.equal(labels[found.images], found.labels)
+            and (found.features.shape, found.test_features.shape)
+            == ((rows, width), (test_rows, width))
+            and found.features.dtype == found.test_features.dtype == torch.float32
+        )
+    except (LookupError, TypeError, RuntimeError) as error:
+        whole, reason = False, str(error)
+    else:
+        reason = "labels, image numbers or shapes are others"
+    if not whole:
+        raise StoreError(
+            f"{run.folder} holds no features of {long_tailed.name} ({reason}). Remove the folder "
+            "to make them again."
+        )
+    return FeatureDictionary.from_tensors(saved.tensors, long_tailed.class_names, saved.release)
+
+
+class _Tensors(NamedTuple):
+    """See FeatureDictionary.tensors."""
+
+    features: Tensor
+    labels: Tensor
+    images: Tensor
+    test_features: Tensor
+    test_labels: Tensor

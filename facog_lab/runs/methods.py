@@ -1,7 +1,7 @@
 """Rivals that re-weight, re-sample or re-scale, run and kept: on phase-1 features, or as a network.
 
-methods.run(settings, "ldam_drw", "feature")  # a new head on the experiment's own phase 1
-methods.run(settings, "ldam_drw", "network")  # a phase 1 that minimises it from the start
+methods.run(lab, "ldam_drw", "feature")  # a new head on the experiment's own phase 1
+methods.run(lab, "ldam_drw", "network")  # a phase 1 that minimises it from the start
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from facog_lab.config import ConfigError, Device, unknown
 from facog_lab.device import pick_device
 from facog_lab.rivals.heads import head_config, start, train_head
 from facog_lab.rivals.networks import with_network
-from facog_lab.runs import stages
+from facog_lab.runs.stages import Lab, Source
 from facog_lab.runs.store import Run, StoreError
-from facog_lab.settings import Experiment
 
 Level = Literal["feature", "network"]
 
@@ -54,65 +53,48 @@ class Trained(NamedTuple):
     seconds: float
 
 
-def run(
-    settings: Experiment,
-    name: str,
-    level: Level = "feature",
-    device: Device = "auto",
-    protocol: str = "full",
-) -> Result:
+def run(lab: Lab, name: str, level: Level = "feature", protocol: str = "full") -> Result:
     """A rival's result; what is missing is trained and kept, as every stage is.
 
     Args:
-        settings: the experiment that it is compared within.
+        lab: the experiment that it is compared within.
         name: of a registered head, or network.
         level: on the features of the experiment's phase 1, or through the whole network.
-        device: where to train what is missing.
         protocol: the test protocol, a key of the data set's `test_protocols`.
 
     Raises:
         ConfigError: for a name that the level does not have, or an unknown protocol.
     """
-    protocols = stages.data(settings.data).test_protocols
-    if protocol not in protocols:
-        raise ConfigError(
-            f"protocol = {protocol!r}: {settings.data.dataset} has {list(protocols)}."
-        )
+    chosen = lab.test_images(protocol)
     known = registry.heads if level == "feature" else registry.networks
     if name not in known:
         raise ConfigError(unknown(name, known, f"rival at level {level!r}"))
     if level == "network":
-        given, trained = network(settings, name, device)
+        given, trained = network(lab, name)
     else:
-        given = stages.source(settings, device)
-        trained = head_on(given, name, settings.phase2.epochs, settings.phase2.seed, device)
-    scores = phase2.score(trained.classifier, given.features, protocols[protocol])
+        given, phase2_config = lab.source, lab.settings.phase2
+        trained = head_on(given, name, phase2_config.epochs, phase2_config.seed, lab.device)
+    scores = phase2.score(trained.classifier, given.features, chosen)
     return Result(scores, level, trained.chosen, trained.seconds)
 
 
-def network(
-    settings: Experiment, name: str, device: Device = "auto"
-) -> tuple[stages.Source, Trained]:
+def network(lab: Lab, name: str) -> tuple[Source, Trained]:
     """A rival's own features and its classifier on them, trained from the pixels on.
 
     Args:
-        settings: the experiment that it is compared within.
+        lab: the experiment that it is compared within.
         name: of a registered network.
-        device: where to train what is missing.
     """
-    changed = with_network(settings, name)
-    trained = stages.phase1(changed, device)
-    trained.finish()
-    given, head = stages.source(changed, device), registry.networks[name].facts["head"]
+    own = Lab(with_network(lab.settings, name), lab.device)
+    given, head = own.source, registry.networks[name].facts["head"]
     if head is None:
-        return given, Trained(given.model.classifier, {}, trained.seconds)
-    after = head_on(given, head, settings.phase2.epochs, settings.phase2.seed, device)
-    return given, after._replace(seconds=trained.seconds + after.seconds)
+        return given, Trained(given.model.classifier, {}, own.phase1.seconds)
+    config = lab.settings.phase2
+    after = head_on(given, head, config.epochs, config.seed, lab.device)
+    return given, after._replace(seconds=own.phase1.seconds + after.seconds)
 
 
-def head_on(
-    given: stages.Source, name: str, epochs: int, seed: int, device: Device = "auto"
-) -> Trained:
+def head_on(given: Source, name: str, epochs: int, seed: int, device: Device = "auto") -> Trained:
     """A head on features that are at hand, trained if it is not yet kept.
 
     Args:

@@ -22,9 +22,10 @@ from facog_lab.config import ConfigError, Device, unknown
 from facog_lab.metrics import Step
 from facog_lab.paths import new_folder
 from facog_lab.phase2 import Phase2
-from facog_lab.runs import checkpoint, stages, store, training, verify
+from facog_lab.runs import checkpoint, store, training, verify
 from facog_lab.runs.divergence import Guarded
 from facog_lab.runs.progress import Progress
+from facog_lab.runs.stages import Lab
 from facog_lab.settings import Controls, Experiment, controls_at, controls_of
 
 
@@ -83,8 +84,7 @@ class Steered:
     change is the one that `pipeline.phase2` makes, and is kept there once it is done.
 
     Args:
-        settings: the experiment; what is upstream of phase 2 is made if need be.
-        device: where to train.
+        lab: the experiment; what is upstream of phase 2 is made if need be.
 
     Attributes:
         loop: the loop.
@@ -93,14 +93,14 @@ class Steered:
         seconds: spent in steps.
     """
 
-    def __init__(self, settings: Experiment, device: Device = "auto") -> None:
-        self.settings, self.device = settings, device
+    def __init__(self, lab: Lab) -> None:
+        self.lab, self.settings = lab, lab.settings
         self.reset()
         self.phase1_scores = self.loop.evaluate()
 
     def reset(self) -> None:
         """Back to before the first step, with the controls of the config."""
-        self.loop = start(self.settings, self.device)
+        self.loop = start(self.lab)
         self.guarded = Guarded(self.loop)
         self.folder: Path | None = None
         self.seconds, self._saved = 0.0, (0, time.monotonic())  # step and time of the last save
@@ -129,8 +129,8 @@ class Steered:
         done, steered = loop.step == loop.total_steps, bool(self.changes)
         if loop.step == self._saved[0] or not (done or steered):
             return
-        plain = stages.run_of(self.settings, "phase2")
-        long_tailed = stages.data(self.settings.data)
+        plain = self.lab.run("phase2")
+        long_tailed = self.lab.data
         record = {"split_hash": long_tailed.split_hash, "seconds": self.seconds}
         if steered:
             record["experiment"] = self.settings.written()
@@ -152,31 +152,27 @@ class Steered:
         self._saved = (loop.step, time.monotonic())
 
 
-def start(settings: Experiment, device: Device = "auto") -> Phase2:
+def start(lab: Lab) -> Phase2:
     """The phase 2 of an experiment before its first step, whatever is saved of it."""
-    made = stages.features(settings, device)
-    model = stages.phase1(settings, device).finish().model
-    return Phase2(settings.phase2, made, model, device)
+    return Phase2(lab.settings.phase2, lab.dictionary, lab.model, lab.device)
 
 
 def fork(
-    settings: Experiment,
+    lab: Lab,
     steps: Mapping[str, Sequence[Any]],
     at: int,
     branches: Mapping[str, Mapping[str, Any]],
     length: int | None = None,
-    device: Device = "auto",
 ) -> dict[str, Phase2]:
     """Goes on from a recorded step in several ways.
 
     Args:
-        settings: the experiment that the history is of.
+        lab: the experiment that the history is of.
         steps: the table "steps" of its history.
         at: the last step that the branches share; it is reached again by a replay.
         branches: for each branch its changes of the controls of that step; none for {}.
         length: steps of a branch, at least 1; to the end of phase 2 when None, or when there are
             no more.
-        device: where to train.
 
     Returns:
         For each branch its loop, whose history holds the shared steps, too.
@@ -187,7 +183,7 @@ def fork(
     """
     if wrong := {k for changed in branches.values() for k in changed} - set(Controls.model_fields):
         raise ConfigError(unknown(min(wrong), Controls.model_fields, "control"))
-    recorded, loop = len(steps.get("n_s", ())), start(settings, device)
+    recorded, loop = len(steps.get("n_s", ())), start(lab)
     last = min(recorded, loop.total_steps - 1)
     if last < 1:
         raise ConfigError(
@@ -212,7 +208,7 @@ def fork(
         for _ in replay(loop, steps, at):
             progress.update()
         for name, control in steered.items():
-            branch = start(settings, device)
+            branch = start(lab)
             tensors = {k: tensor.clone() for k, tensor in checkpoint.state(loop).items()}
             checkpoint.restore(branch, tensors, copy.deepcopy(loop.history))
             branch.controls = control
@@ -252,11 +248,11 @@ def repeat(folder: Path | str, device: Device = "auto") -> Phase2:
             f"{folder / 'manifest.json'}: its experiment is none ({error}). It was not written by "
             "this version of the lab or an earlier one."
         ) from None
-    upstream = stages.run_of(settings, "phase2").upstream
-    name = stages.data(settings.data).name
-    run = store.Run(name, "steered", settings.phase2, upstream, folder.name)
+    lab = Lab(settings, device)
+    upstream = lab.run("phase2").upstream
+    run = store.Run(lab.data.name, "steered", settings.phase2, upstream, folder.name)
     run.folder = folder
-    saved, loop = run.load(), start(settings, device)
+    saved, loop = run.load(), start(lab)
     assert saved is not None  # its manifest was just read
     try:
         table = saved.history["steps"]

@@ -5,13 +5,10 @@ Upstream stages come first, so any notebook runs alone. What is asked for is a `
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import time
-from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple
 
-import torch
 from torch import Tensor
 
 from facog_lab import dataset, dictionary, metrics, models, registry
@@ -20,12 +17,13 @@ from facog_lab import phase2 as phase2_loop
 from facog_lab.config import ConfigError, Device
 from facog_lab.data.load import load
 from facog_lab.runs import distributed, launch
-from facog_lab.runs.extract import extract, layout
-from facog_lab.runs.progress import Progress
-from facog_lab.runs.store import Run, Saved, StoreError
+from facog_lab.runs.extract import checked, make
+from facog_lab.runs.store import Run
 from facog_lab.runs.training import Training
 from facog_lab.runs.views_ahead import ViewsAhead
 from facog_lab.settings import DataConfig, Experiment, Phase2Config
+
+Stage = Literal["phase1", "dictionary", "phase2"]
 
 
 def nulls() -> list[str]:
@@ -39,131 +37,9 @@ def data(config: DataConfig) -> dataset.LongTailed:
     return load(config, report=print)
 
 
-def phase1(
-    settings: Experiment, device: Device = "auto", devices: int = 1
-) -> Training[phase1_loop.Phase1]:
-    """Phase 1 of an experiment, as far as it has been made.
-
-    Args:
-        settings: the experiment.
-        device: where to train what is missing.
-        devices: on how many of this machine at once: above 1, torchrun starts a process for each,
-            and the training follows them.
-    """
-    long_tailed = data(settings.data)
-    world = distributed.world(settings.phase1.batch_size, len(long_tailed.labels))
-    loop = phase1_loop.Phase1(settings.phase1, long_tailed, device, world)
-    ViewsAhead(loop)
-    record = {
-        "data": settings.data.model_dump(mode="json"),
-        "split_hash": long_tailed.split_hash,
-        "index": long_tailed.index.tolist(),
-        "class_names": list(long_tailed.class_names),
-        "class_counts": long_tailed.class_counts.tolist(),
-        "parameters": models.parameter_count(loop.model),
-    }
-    if long_tailed.audit:
-        record["audit"] = long_tailed.audit.as_dict()
-    elsewhere = functools.partial(launch.started, settings, device, devices)
-    run, label = run_of(settings, "phase1"), f"Phase 1, {long_tailed.name}"
-    return Training(loop, run, label, record, elsewhere if devices > 1 else None)
-
-
-def features(
-    settings: Experiment, device: Device = "auto", devices: int = 1
-) -> dictionary.FeatureDictionary:
-    """The feature dictionary of an experiment, made if need be, phase 1 first.
-
-    Args:
-        settings: the experiment.
-        device: where to make what is missing.
-        devices: on how many of this machine at once, see `phase1`.
-    """
-    run = run_of(settings, "dictionary")
-    if distributed.broadcast((saved := run.load_or_warn()) is None):
-        trained = phase1(settings, device, devices).finish()
-        if devices > 1:
-            for _ in launch.started(settings, device, devices, dictionary=True):
-                pass
-        else:
-            _extract(settings, trained, run)
-    if saved is None:
-        saved = run.load()
-    assert saved is not None
-    return _fitting(saved, run, data(settings.data), 1 + settings.dictionary.views)
-
-
-def _fitting(
-    saved: Saved, run: Run, long_tailed: dataset.LongTailed, copies: int
-) -> dictionary.FeatureDictionary:
-    """The dictionary that was saved, if all but the features is what its data make of it.
-
-    Raises:
-        StoreError: naming the folder, if it is not.
-    """
-    labels, test_labels = long_tailed.labels, long_tailed.test_labels
-    try:
-        found = _Tensors(**saved.tensors)
-        rows, test_rows = copies * len(labels), len(test_labels)
-        width = found.features.shape[1]
-        whole = (
-            torch.equal(found.labels, labels.repeat(copies).sort()[0])
-            and torch.equal(found.test_labels, test_labels)
-            and torch.equal(found.images.sort()[0], torch.arange(rows) // copies)
-            and torch.equal(labels[found.images], found.labels)
-            and (found.features.shape, found.test_features.shape)
-            == ((rows, width), (test_rows, width))
-            and found.features.dtype == found.test_features.dtype == torch.float32
-        )
-    except (LookupError, TypeError, RuntimeError) as error:
-        whole, reason = False, str(error)
-    else:
-        reason = "labels, image numbers or shapes are others"
-    if not whole:
-        raise StoreError(
-            f"{run.folder} holds no features of {long_tailed.name} ({reason}). Remove the folder "
-            "to make them again."
-        )
-    return dictionary.FeatureDictionary.from_tensors(
-        saved.tensors, long_tailed.class_names, saved.release
-    )
-
-
-class _Tensors(NamedTuple):
-    """See dictionary.FeatureDictionary.tensors."""
-
-    features: Tensor
-    labels: Tensor
-    images: Tensor
-    test_features: Tensor
-    test_labels: Tensor
-
-
-def _extract(settings: Experiment, trained: phase1_loop.Phase1, run: Run) -> None:
-    """Makes a dictionary in its file, which all processes fill."""
-    with contextlib.ExitStack() as stack:
-        first = distributed.rank() == 0
-        if first:
-            stack.enter_context(run.making())
-        if not distributed.broadcast(not first or run.load_or_warn() is None):
-            return  # another notebook has made it meanwhile
-        if first:
-            stack.enter_context(run.reserve(layout(trained, settings.dictionary)))
-        distributed.wait()
-        started, long_tailed = time.monotonic(), trained.data
-        images = len(long_tailed.labels) * (1 + settings.dictionary.views)
-        total = images + len(long_tailed.test_labels)
-        with Progress(total, "Dictionary", unit="image") as progress:
-            extract(trained, settings.dictionary, progress.update, run.reserved())
-        record = {
-            "split_hash": long_tailed.split_hash,
-            "seconds": time.monotonic() - started,
-            "device": str(trained.device),
-            "processes": distributed.count(),
-        }
-        if first:
-            run.save_reserved(record)
-        distributed.wait()
+def run_of(settings: Experiment, stage: Stage) -> Run:
+    """The folder of a stage's run of an experiment, see `Lab.run`."""
+    return Lab(settings).run(stage)
 
 
 class Source(NamedTuple):
@@ -186,23 +62,18 @@ class Source(NamedTuple):
     test_protocols: Mapping[str, Tensor]
 
 
-def source(settings: Experiment, device: Device = "auto") -> Source:
-    """What phase 2 of an experiment starts from, made if need be."""
-    long_tailed = data(settings.data)
-    return Source(
-        dataset=long_tailed.name,
-        features=features(settings, device),  # makes phase 1 if need be
-        model=phase1(settings, device).finish().model,
-        key=run_of(settings, "dictionary").key,
-        split_hash=long_tailed.split_hash,
-        test_protocols=long_tailed.test_protocols,
-    )
+class Result(NamedTuple):
+    """What one method came to.
 
+    Attributes:
+        scores: on the chosen test images.
+        entropy: of w, in nats, mean over the last epoch; None where nothing is mixed.
+        seconds: of the phase that made it.
+    """
 
-def phase2(settings: Experiment, device: Device = "auto") -> Training[phase2_loop.Phase2]:
-    """Phase 2 of an experiment, as far as it has been made; its upstream is made first."""
-    check_selection(settings)
-    return phase2_on(source(settings, device), settings.phase2, device)
+    scores: metrics.Metrics
+    entropy: float | None
+    seconds: float
 
 
 def phase2_on(
@@ -222,71 +93,173 @@ def phase2_on(
     return Training(loop, run, f"Phase 2, {config.oversampler}", {"split_hash": given.split_hash})
 
 
-def check_selection(settings: Experiment) -> None:
-    """Says before anything is trained that phase 2 would have no class to generate.
+class Lab:
+    """An experiment that is open; `facog_lab.runs.open` makes one.
 
-    Raises:
-        ConfigError: if `label_selection` does not suit the classes' sizes.
-    """
-    counts = data(settings.data).class_counts
-    phase2_loop.label_probabilities(counts, settings.phase2.label_selection)
-
-
-def run_of(settings: Experiment, stage: Literal["phase1", "dictionary", "phase2"]) -> Run:
-    """The folder of a stage's run, made or not: its key follows from all settings before it."""
-    long_tailed = data(settings.data)
-    run = Run(long_tailed.name, "phase1", settings.phase1, long_tailed.fingerprint)
-    if stage != "phase1":
-        run = Run(long_tailed.name, "dictionary", settings.dictionary, run.key)
-    if stage == "phase2":
-        run = Run(long_tailed.name, "phase2", settings.phase2, run.key)
-    return run
-
-
-class Result(NamedTuple):
-    """What one method came to.
-
-    Attributes:
-        scores: on the chosen test images.
-        entropy: of w, in nats, mean over the last epoch; None where nothing is mixed.
-        seconds: of the phase that made it.
-    """
-
-    scores: metrics.Metrics
-    entropy: float | None
-    seconds: float
-
-
-def compare(
-    settings: Experiment, device: Device = "auto", protocol: str = "full"
-) -> dict[str, Result]:
-    """The classifier as phase 1 left it, the experiment's own phase 2, and the null baselines.
+    A stage is loaded, resumed or made when it is first asked for, upstream stages first, and once.
 
     Args:
-        settings: the experiment; the nulls are made with the same settings but the oversampler.
+        settings: the experiment.
         device: where to train what is missing.
-        protocol: the test protocol, a key of the data set's `test_protocols`.
-
-    Returns:
-        Results by method: "phase1", the experiment's oversampler, then the nulls.
+        devices: on how many of this machine at once phase 1 and the dictionary are made: above 1,
+            torchrun starts a process for each, and the training follows them.
+        long_tailed: images at hand, in the place of those that the settings name.
 
     Raises:
-        ConfigError: if the data set has no protocol of that name.
+        ConfigError: for several devices and images at hand, which their processes do not have.
     """
-    protocols = data(settings.data).test_protocols
-    if protocol not in protocols:
-        raise ConfigError(
-            f"protocol = {protocol!r}: {settings.data.dataset} has {list(protocols)}."
+
+    def __init__(
+        self,
+        settings: Experiment,
+        device: Device = "auto",
+        devices: int = 1,
+        long_tailed: dataset.LongTailed | None = None,
+    ) -> None:
+        if long_tailed is not None and devices > 1:
+            raise ConfigError(
+                f"devices = {devices}: arrays are in this process alone. Set devices to 1, or save "
+                "the images as class folders, dataset 'folder:PATH'."
+            )
+        self.settings, self.device, self.devices = settings, device, devices
+        self._given = long_tailed
+        self._trainings: dict[object, Training[Any]] = {}
+
+    @property
+    def data(self) -> dataset.LongTailed:
+        """The long-tailed data set."""
+        return self._given or data(self.settings.data)
+
+    def run(self, stage: Stage) -> Run:
+        """The folder of a stage's run, made or not: its key follows from all settings before it."""
+        settings, long_tailed = self.settings, self.data
+        run = Run(long_tailed.name, "phase1", settings.phase1, long_tailed.fingerprint)
+        if stage != "phase1":
+            run = Run(long_tailed.name, "dictionary", settings.dictionary, run.key)
+        if stage == "phase2":
+            run = Run(long_tailed.name, "phase2", settings.phase2, run.key)
+        return run
+
+    @property
+    def phase1(self) -> Training[phase1_loop.Phase1]:
+        """Phase 1, as far as it has been made; iterate over it, or `finish()` it."""
+        return self._training("phase1", self._open_phase1)
+
+    @property
+    def model(self) -> models.Phase1Model:
+        """The networks after phase 1."""
+        return self.phase1.finish().model
+
+    @functools.cached_property
+    def dictionary(self) -> dictionary.FeatureDictionary:
+        """The features of all training and test images."""
+        run, config = self.run("dictionary"), self.settings.dictionary
+        if distributed.broadcast((saved := run.load_or_warn()) is None):
+            trained = self.phase1.finish()
+            if self.devices > 1:
+                for _ in self._elsewhere(dictionary=True):
+                    pass
+            else:
+                make(trained, config, run)
+        if saved is None:
+            saved = run.load()
+        assert saved is not None
+        return checked(saved, run, self.data, config)
+
+    @functools.cached_property
+    def source(self) -> Source:
+        """What phase 2 and the heads start from."""
+        return Source(
+            dataset=self.data.name,
+            features=self.dictionary,
+            model=self.model,
+            key=self.run("dictionary").key,
+            split_hash=self.data.split_hash,
+            test_protocols=self.data.test_protocols,
         )
-    check_selection(settings)
-    chosen, given = protocols[protocol], source(settings, device)
-    untouched = phase2_loop.score(given.model.classifier, given.features, chosen)
-    results = {"phase1": Result(untouched, None, phase1(settings, device).seconds)}
-    for name in dict.fromkeys((settings.phase2.oversampler, *nulls())):
-        training = phase2_on(given, settings.phase2.replace(oversampler=name), device)
-        loop = training.finish()
-        results[name] = Result(loop.evaluate(chosen), last_entropy(loop), training.seconds)
-    return results
+
+    @property
+    def phase2(self) -> Training[phase2_loop.Phase2]:
+        """Phase 2, as far as it has been made.
+
+        Raises:
+            ConfigError: before anything is trained, if `label_selection` does not suit the
+                classes' sizes.
+        """
+        return self.phase2_of(self.settings.phase2)
+
+    def phase2_of(self, config: Phase2Config) -> Training[phase2_loop.Phase2]:
+        """Phase 2 with other settings on the same features, as far as it has been made."""
+        phase2_loop.label_probabilities(self.data.class_counts, config.label_selection)
+        return self._training(config, lambda: phase2_on(self.source, config, self.device))
+
+    def compare(
+        self, protocol: str = "full", oversamplers: Iterable[str] | None = None
+    ) -> dict[str, Result]:
+        """The classifier as phase 1 left it, and what each oversampler makes of it.
+
+        Args:
+            protocol: the test protocol, a key of the data set's `test_protocols`.
+            oversamplers: their names; None: the experiment's own, then the null baselines. All
+                have the experiment's settings otherwise.
+
+        Returns:
+            Results by method: "phase1", then the oversamplers.
+
+        Raises:
+            ConfigError: if the data set has no protocol of that name.
+        """
+        chosen, config = self.test_images(protocol), self.settings.phase2
+        phase2_loop.label_probabilities(self.data.class_counts, config.label_selection)
+        untouched = phase2_loop.score(self.model.classifier, self.dictionary, chosen)
+        results = {"phase1": Result(untouched, None, self.phase1.seconds)}
+        names = (config.oversampler, *nulls()) if oversamplers is None else oversamplers
+        for name in dict.fromkeys(names):
+            training = self.phase2_of(config.replace(oversampler=name))
+            loop = training.finish()
+            results[name] = Result(loop.evaluate(chosen), last_entropy(loop), training.seconds)
+        return results
+
+    def test_images(self, protocol: str) -> Tensor:
+        """Positions in the test set of a protocol.
+
+        Raises:
+            ConfigError: if the data set has no protocol of that name.
+        """
+        protocols = self.data.test_protocols
+        if protocol not in protocols:
+            raise ConfigError(
+                f"protocol = {protocol!r}: {self.settings.data.dataset} has {list(protocols)}."
+            )
+        return protocols[protocol]
+
+    def _training(self, name: object, make: Callable[[], Training[Any]]) -> Training[Any]:
+        """The one that there is, unless an error or an interrupt has left it inside a step."""
+        found = self._trainings.get(name)
+        if found is None or found.broken:
+            found = self._trainings[name] = make()
+        return found
+
+    def _open_phase1(self) -> Training[phase1_loop.Phase1]:
+        settings, long_tailed = self.settings, self.data
+        world = distributed.world(settings.phase1.batch_size, len(long_tailed.labels))
+        loop = phase1_loop.Phase1(settings.phase1, long_tailed, self.device, world)
+        ViewsAhead(loop)
+        record = {
+            "data": settings.data.model_dump(mode="json"),
+            "split_hash": long_tailed.split_hash,
+            "index": long_tailed.index.tolist(),
+            "class_names": list(long_tailed.class_names),
+            "class_counts": long_tailed.class_counts.tolist(),
+            "parameters": models.parameter_count(loop.model),
+        }
+        if long_tailed.audit:
+            record["audit"] = long_tailed.audit.as_dict()
+        run, label = self.run("phase1"), f"Phase 1, {long_tailed.name}"
+        return Training(loop, run, label, record, self._elsewhere if self.devices > 1 else None)
+
+    def _elsewhere(self, dictionary: bool = False) -> Iterator[None]:
+        return launch.started(self.settings, self.device, self.devices, dictionary)
 
 
 def last_entropy(loop: phase2_loop.Phase2) -> float | None:

@@ -2,7 +2,7 @@
 
 A training is also an iterator, for whoever wants to watch it:
 
-    training = pipeline.phase1(settings)
+    training = runs.open(settings).phase1
     for step in training:               # nothing to do when the run is whole
         ...
     training.history
@@ -53,6 +53,8 @@ class Training(Generic[Loop]):
         loop: the loop itself, at the end of what was done so far.
         run: its folder.
         seconds: time spent in steps, over all sessions.
+        broken: whether an error or an interrupt has left the loop inside a step: it must be built
+            anew, from what is saved.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class Training(Generic[Loop]):
         self.guarded: Guarded[Any] = Guarded(loop)
         self.run, self.label, self.record = run, label, record
         self._elsewhere = elsewhere
-        self.seconds, self.complete = 0.0, False
+        self.seconds, self.complete, self.broken = 0.0, False, False
         self._catch_up()
 
     @property
@@ -151,7 +153,7 @@ class Training(Generic[Loop]):
         before, resumed = self.seconds, loop.step
         with Progress(loop.total_steps, self.label, unit="step") as progress:
             progress.resume(loop.step)
-            for step in self.guarded:
+            while (step := self._next()) is not None:
                 if step.step == resumed + 1:  # after a step for which there was enough
                     keep_freed_memory(loop.device.type == "cpu" and isinstance(loop, Phase1))
                 self.seconds = before + time.monotonic() - resumed_at
@@ -164,6 +166,13 @@ class Training(Generic[Loop]):
                 paused_at = time.monotonic()
                 yield step
                 resumed_at += time.monotonic() - paused_at  # what the watcher does is not training
+
+    def _next(self) -> Step | None:
+        try:
+            return next(self.guarded, None)
+        except BaseException:
+            self.broken = True
+            raise
 
     def save(self, done: bool) -> None:
         """Writes the state; it must be at an epoch's end."""

@@ -14,6 +14,7 @@ from facog_lab.config import ConfigError, Device, unknown
 from facog_lab.rivals import networks
 from facog_lab.rivals.heads import head_config
 from facog_lab.runs import methods, stages
+from facog_lab.runs.stages import Lab
 from facog_lab.runs.store import run_key
 from facog_lab.settings import Experiment
 from facog_lab.study.results import Row, rounded
@@ -178,18 +179,19 @@ def measure(task: Task, about: Mapping[str, Any], device: Device = "auto") -> li
     """
     check(task)
     cell, settings = task.cell, task.settings
+    lab = Lab(settings, device)
     entropy: float | None = None
     seconds: float | None
     chosen: dict[str, Any] = {}
     if cell.own_network:
         given, (classifier, chosen, seconds) = methods.network(
-            cell.settings(task.base), cell.method, device
+            Lab(cell.settings(task.base), device), cell.method
         )
     else:
-        given = task.given or stages.source(settings, device)
+        given = task.given or lab.source
     if cell.method == "phase1":
         classifier = given.model.classifier
-        seconds = None if task.given else stages.phase1(settings, device).seconds
+        seconds = None if task.given else lab.phase1.seconds
     elif cell.method in registry.oversamplers:
         training = stages.phase2_on(given, settings.phase2, device)
         loop = training.finish()

@@ -254,6 +254,6 @@ def publish(
         "made_with": f"facog_lab {run['facog_lab']}, git {run['git']}, torch "
         f"{run['versions']['torch']}, {run['gpu'] or run['processor']}",
     }
-    given = stages.source(task.settings, device)
+    given = stages.Lab(task.settings, device).source
     for path in feature_files.write(given, feature_files.FOLDER, file.path.stem, facts):
         print(f"kept {path.name}, {path.stat().st_size / 2**20:.1f} MiB")

@@ -30,14 +30,15 @@ from typing import Any
 import ipywidgets as widgets
 from IPython.display import display
 
-from facog_lab.config import ConfigError, Device
+from facog_lab.config import ConfigError
 from facog_lab.metrics import Step
 from facog_lab.names import label, value_label
+from facog_lab.phase2 import score
 from facog_lab.plots.loss_terms import phase2_terms
 from facog_lab.plots.training_charts import Dashboard
-from facog_lab.runs import replay, stages
+from facog_lab.runs import replay
 from facog_lab.runs.progress import Live, is_live
-from facog_lab.settings import Experiment
+from facog_lab.runs.stages import Lab
 from facog_lab.ui.heartbeat import Heartbeat
 from facog_lab.ui.inputs import knobs
 from facog_lab.ui.live_figure import LiveFigure, Place, live_widget
@@ -57,22 +58,21 @@ SPEEDS = {"as fast as it can": 0.0, "1 step/s": 1.0, "3 steps/s": 3.0, "10 steps
           "30 steps/s": 30.0}  # fmt: skip
 
 
-def phase2(settings: Experiment, device: Device = "auto", live: Live = "auto") -> Any:
+def phase2(lab: Lab, live: Live = "auto") -> Any:
     """Phase 2, interactive in a live front end, and run to its end without one.
 
     Args:
-        settings: the experiment; what is upstream of phase 2 is made if need be.
-        device: where to train.
+        lab: the experiment; what is upstream of phase 2 is made if need be.
         live: whether a live front end shows it, see progress.is_live.
 
     Returns:
         A Phase2Panel, or the finished training.Training; both have `loop` and `history`.
     """
     if is_live(live):
-        return Phase2Panel(settings, device)
-    training = stages.phase2(settings, device)
+        return Phase2Panel(lab)
+    training = lab.phase2
     training.finish()
-    before = replay.start(settings, device).scores
+    before = score(lab.model.classifier, lab.dictionary)
     display(Dashboard(training.loop, before).figure())
     display(phase2_terms(training.loop))
     return training
@@ -84,8 +84,7 @@ class Phase2Panel:
     There is one in a kernel: a new one closes the one before.
 
     Args:
-        settings: the experiment; what is upstream of phase 2 is made if need be.
-        device: where to train.
+        lab: the experiment; what is upstream of phase 2 is made if need be.
 
     Attributes:
         run: the steered run.
@@ -100,10 +99,10 @@ class Phase2Panel:
 
     _shown: Phase2Panel | None = None
 
-    def __init__(self, settings: Experiment, device: Device = "auto") -> None:
+    def __init__(self, lab: Lab) -> None:
         if Phase2Panel._shown is not None:
             Phase2Panel._shown.close()
-        self.run = replay.Steered(settings, device)
+        self.run = replay.Steered(lab)
         self.worker = Worker(self.run, self._after, self._ended)
         self.heartbeat = Heartbeat()
         self.redraws = 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from facog_lab import runs
 from facog_lab.rivals.heads import head_config
 from facog_lab.runs import methods, presets, stages, store, training
 
@@ -41,9 +42,9 @@ def ask(stage):
     if stage in ("phase1", "phase2"):
         getattr(stages, stage)(settings(), "cpu").finish()
     elif stage == "dictionary":
-        stages.features(settings(), "cpu")
+        _ = runs.open(settings(), "cpu").dictionary
     else:
-        methods.head_on(stages.source(settings(), "cpu"), "crt", HEAD_EPOCHS, 3, "cpu")
+        methods.head_on(runs.open(settings(), "cpu").source, "crt", HEAD_EPOCHS, 3, "cpu")
 
 
 def child(stage, outputs, began, die_at):

@@ -10,12 +10,13 @@ import tiny
 import torch
 from PIL import Image
 
+from facog_lab import runs
 from facog_lab.config import ConfigError
 from facog_lab.data import builtin, decode, files, listing
 from facog_lab.data.files import DataError
 from facog_lab.data.load import load
 from facog_lab.dictionary import FeatureDictionary
-from facog_lab.runs import presets, stages, store
+from facog_lab.runs import presets, store
 from facog_lab.settings import DataConfig, Phase2Config
 from facog_lab.ui import parameters
 
@@ -200,7 +201,7 @@ def test_a_class_of_one_or_two_images_runs_to_its_end_and_repetition_is_said(
         phase1={"epochs": 2, "warmup_epochs": 0, "batch_size": 8},
         phase2={"epochs": 2, "n_s": 5},
     )
-    training = stages.phase2(settings, "cpu")
+    training = runs.open(settings, "cpu").phase2
     training.finish()
     said = f"n_s = 5, and class 'emu' has {count} feature(s): where a class has fewer than n_s"
     assert said in capsys.readouterr().out
@@ -354,9 +355,10 @@ def test_every_way_in_is_named_by_the_notebooks_parameter(tmp_path, outputs):
     content = tree(**{"train/dog/2.png": b""})
     path = as_folder(content, tmp_path / "pets")
     settings = parameters.from_values({"dataset": f"folder:{path}", "image_size": 12}, "phase2")
-    for ask in (stages.phase1, stages.phase2, stages.features, stages.compare):
+    lab = runs.open(settings, "cpu")
+    for ask in (lambda: lab.phase1, lambda: lab.phase2, lambda: lab.dictionary, lab.compare):
         with pytest.raises(DataError, match=re.escape("train/dog/2.png: cannot be decoded")):
-            ask(settings, "cpu")
+            ask()
     assert not outputs.exists()
 
 

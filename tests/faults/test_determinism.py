@@ -22,12 +22,13 @@ from facog_lab.settings import Phase1Config
 MAKE = """
 import torch
 torch.set_num_threads(1)
-from facog_lab.runs import methods, presets, stages
+from facog_lab import runs
+from facog_lab.runs import methods, presets
 settings = presets.experiment(
     phase1={"epochs": 4, "warmup_epochs": 1}, dictionary={"views": 1}, phase2={"epochs": 10}, seed=9
 )
-stages.phase2(settings, "cpu").finish()
-methods.run(settings, "crt", "feature", "cpu")
+runs.open(settings, "cpu").phase2.finish()
+methods.run(runs.open(settings, "cpu"), "crt", "feature")
 """
 
 

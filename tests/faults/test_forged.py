@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facog_lab import paths
+from facog_lab import paths, runs
 from facog_lab.cli import replay as replay_command
 from facog_lab.config import ConfigError
 from facog_lab.phase2 import Phase2
@@ -161,7 +161,7 @@ def test_what_is_read_is_what_the_library_reads(tmp_path_factory, data):
             place = data.draw(st.integers(0, 1))
             which["data_offsets"][place] += data.draw(st.integers(-4, 4))
         size += data.draw(st.sampled_from([0, 0, 0, 1, 4]))
-    content = packed(header, bytes(range(size)))
+    content = packed(header, bytes(i % 256 for i in range(size)))
     path = tmp_path_factory.mktemp("forged") / "state"
     path.write_bytes(content)
     try:
@@ -257,7 +257,7 @@ def steered(tmp_path_factory):
     """A run that was steered, as its folder was kept."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACOG_OUTPUTS", str(tmp_path_factory.mktemp("steered")))
-        made = replay.Steered(experiment(), "cpu")
+        made = replay.Steered(runs.open(experiment(), "cpu"))
         made.loop.controls = made.loop.controls.replace(n_s=2)
         list(made)
         yield made.folder
@@ -439,7 +439,7 @@ def test_a_file_in_the_place_of_a_folder_is_said_before_anything_is_trained(
     monkeypatch.setattr(stages.phase1_loop.Phase1, "__next__", trains)
     kind = "a link that leads nowhere" if link else "a file"
     with pytest.raises(store.StoreError, match=f"{path} is {kind}, and a folder belongs there"):
-        stages.phase1(experiment(), "cpu").finish()
+        runs.open(experiment(), "cpu").phase1.finish()
 
 
 def test_a_save_does_not_follow_a_link_that_waits_for_it(run, tmp_path, monkeypatch):
@@ -481,7 +481,7 @@ def test_what_a_dead_process_left_is_no_hindrance(run):
 @pytest.mark.parametrize("damage", ["state", "manifest", "header"])
 def test_a_damaged_dictionary_is_made_again_from_its_phase_1(damage, outputs, monkeypatch):
     settings = experiment()
-    before = stages.features(settings, "cpu").features.clone()  # its file is mapped no more
+    before = runs.open(settings, "cpu").dictionary.features.clone()  # its file is mapped no more
     run = stages.run_of(settings, "dictionary")
     names = {path.name for path in run.folder.iterdir()}
     (state,) = run.folder.glob("state-*")
@@ -496,7 +496,7 @@ def test_a_damaged_dictionary_is_made_again_from_its_phase_1(damage, outputs, mo
 
     monkeypatch.setattr(stages.phase1_loop.Phase1, "__next__", trains)
     with pytest.warns(store.RunWarning, match=rf"{run.folder}/.*It is made again\."):
-        again = stages.features(settings, "cpu")
+        again = runs.open(settings, "cpu").dictionary
     assert torch.equal(again.features, before)
     assert {path.name for path in run.folder.iterdir()} == names
     assert run.load().complete
@@ -533,14 +533,14 @@ DICTIONARIES = {
 
 @pytest.mark.parametrize("kind", DICTIONARIES)
 def test_a_forged_dictionary_is_not_of_these_data(kind, outputs):
-    stages.features(experiment(), "cpu")
+    _ = runs.open(experiment(), "cpu").dictionary
     run = stages.run_of(experiment(), "dictionary")
     saved = run.load()
     tensors = {name: tensor.clone() for name, tensor in saved.tensors.items()}
     DICTIONARIES[kind](tensors)
     run.save(tensors, {}, saved.record, True)
     with pytest.raises(store.StoreError, match=rf"{run.folder} holds no features of digits \("):
-        stages.features(experiment(), "cpu")
+        _ = runs.open(experiment(), "cpu").dictionary
 
 
 HEADS = {

@@ -13,12 +13,12 @@ import tiny
 import torch
 from test_bad_parameters import bounds
 
-from facog_lab import generator, phase1, phase2, registry
+from facog_lab import generator, phase1, phase2, registry, runs
 from facog_lab.config import ConfigError, TrainingError
 from facog_lab.phase1 import Phase1
 from facog_lab.phase2 import Phase2
 from facog_lab.rivals import heads
-from facog_lab.runs import checkpoint, divergence, presets, stages, store
+from facog_lab.runs import checkpoint, divergence, presets, store
 from facog_lab.runs import training as kept_training
 from facog_lab.runs.memory import OutOfMemoryError, enough_memory
 from facog_lab.settings import MIN_TAU, Controls, Phase1Config, Phase2Config
@@ -204,9 +204,9 @@ def test_no_tensor_that_is_no_number_reaches_a_disk(outputs):
 def test_what_it_costs_is_under_one_percent(outputs, monkeypatch):
     """CPU time of what a keeper does in 100 steps, as a share of the steps themselves."""
     settings = presets.experiment(phase1={"epochs": 1, "warmup_epochs": 0})
-    source = stages.source(settings, "cpu")
+    source = runs.open(settings, "cpu").source
     second = Phase2(settings.phase2, source.features, source.model, "cpu")
-    first = stages.phase1(presets.experiment(), "cpu").loop
+    first = runs.open(presets.experiment(), "cpu").phase1.loop
     for loop, steps in ((second, 300), (first, 60)):
         for _ in range(5):
             next(loop)
@@ -344,6 +344,7 @@ SMALL_AFTER_LARGE = """
 import resource, sys
 import torch
 import torchvision, torch._dynamo  # what runs import, before memory gets scarce
+from facog_lab import runs
 from facog_lab.runs import presets, stages
 from facog_lab.runs.memory import OutOfMemoryError
 stages.data(presets.experiment().data)
@@ -352,11 +353,11 @@ with open("/proc/self/statm") as file:
 resource.setrlimit(resource.RLIMIT_AS, (used + 300 * 2**20,) * 2)
 large = presets.experiment(phase1={"architecture": "resnet32", "width": 4, "batch_size": 4096})
 try:
-    stages.phase1(large, "cpu").finish()
+    runs.open(large, "cpu").phase1.finish()
 except OutOfMemoryError as error:
     print(error)
 small = presets.experiment(phase1={"epochs": 1, "warmup_epochs": 0})
-print(stages.phase1(small, "cpu").finish().step)
+print(runs.open(small, "cpu").phase1.finish().step)
 """
 
 

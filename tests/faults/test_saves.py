@@ -16,9 +16,9 @@ import stages as helpers
 import torch
 from pydantic import Field
 
-from facog_lab import paths
+from facog_lab import paths, runs
 from facog_lab.config import Config, digest
-from facog_lab.runs import checkpoint, presets, stages, store
+from facog_lab.runs import checkpoint, presets, store
 from facog_lab.runs import training as kept_training
 from facog_lab.runs.manifest import as_json
 
@@ -127,7 +127,7 @@ def small_disk(tmp_path, monkeypatch):
 def test_a_full_disk(small_disk, monkeypatch):
     monkeypatch.setattr(kept_training, "SECONDS_BETWEEN_SAVES", 0.0)
     settings = presets.experiment(phase1={"epochs": 6, "warmup_epochs": 1}, seed=4)
-    training = stages.phase1(settings, "cpu")
+    training = runs.open(settings, "cpu").phase1
     steps = iter(training)
     while (step := next(steps)).epoch < 2:
         pass
@@ -142,26 +142,26 @@ def test_a_full_disk(small_disk, monkeypatch):
     at = training.loop.step
     assert at > step.step
     assert names(training.run.folder) == before
-    assert stages.phase1(settings, "cpu").loop.step == 2 * training.loop.steps_per_epoch
+    assert runs.open(settings, "cpu").phase1.loop.step == 2 * training.loop.steps_per_epoch
     ballast.unlink()
     training.finish()  # the run in memory goes on from where it was
     monkeypatch.setenv("FACOG_OUTPUTS", str(small_disk.parent / "elsewhere"))
-    whole = stages.phase1(settings, "cpu")
+    whole = runs.open(settings, "cpu").phase1
     whole.finish()
     assert same(checkpoint.state(whole.loop), checkpoint.state(training.loop))
 
 
 def test_a_full_disk_at_the_very_last_save(run, small_disk, monkeypatch):
     settings = presets.experiment(phase1={"epochs": 2, "warmup_epochs": 1}, seed=4)
-    training = stages.phase1(settings, "cpu")
+    training = runs.open(settings, "cpu").phase1
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(3 * 2**20 - 2**16))
     with pytest.raises(store.StoreError, match="No space left"):
         training.finish()
-    assert stages.phase1(settings, "cpu").loop.step == 0
+    assert runs.open(settings, "cpu").phase1.loop.step == 0
     ballast.unlink()
     training.finish()
-    assert stages.phase1(settings, "cpu").complete
+    assert runs.open(settings, "cpu").phase1.complete
 
 
 def test_a_limit_on_the_size_of_files_is_a_full_disk(run):
@@ -283,12 +283,12 @@ def test_the_manifest_before_is_not_taken_on_trust(run):
 def test_a_run_with_a_rotten_state_goes_on_from_the_one_before(outputs, monkeypatch):
     monkeypatch.setattr(kept_training, "SECONDS_BETWEEN_SAVES", 0.0)
     settings = presets.experiment(phase1={"epochs": 4, "warmup_epochs": 1}, seed=6)
-    training = stages.phase1(settings, "cpu")
+    training = runs.open(settings, "cpu").phase1
     training.finish()
     expected = stages_files(training.run)
     path_of(training.run, "state").write_bytes(b"rot")
     with pytest.warns(store.RunWarning, match="state-"):
-        again = stages.phase1(settings, "cpu")
+        again = runs.open(settings, "cpu").phase1
     assert not again.complete
     assert [step.epoch for step in again] == [3] * again.loop.steps_per_epoch
     assert stages_files(training.run) == expected
@@ -338,10 +338,10 @@ def test_a_run_of_another_config_under_the_same_name(outputs):
 
 def test_a_state_that_does_not_fit_the_networks(outputs):
     settings = presets.experiment(phase1={"epochs": 1, "warmup_epochs": 0}, seed=6)
-    training = stages.phase1(settings, "cpu")
+    training = runs.open(settings, "cpu").phase1
     training.run.save({"step": torch.tensor(4)}, {"epochs": {}}, {"seconds": 1.0}, False)
     with pytest.raises(store.StoreError, match=r"was made by version .* does not fit"):
-        stages.phase1(settings, "cpu")
+        _ = runs.open(settings, "cpu").phase1
 
 
 def test_a_run_that_was_begun_elsewhere_says_so(outputs, monkeypatch):
@@ -350,11 +350,11 @@ def test_a_run_that_was_begun_elsewhere_says_so(outputs, monkeypatch):
     elsewhere = store.environment() | {"threads": 32}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "environment", lambda: elsewhere)
-        for step in stages.phase1(settings, "cpu"):
+        for step in runs.open(settings, "cpu").phase1:
             if step.epoch == 1:
                 break
     with pytest.warns(store.RunWarning, match="threads 32, here 1"):
-        stages.phase1(settings, "cpu")
+        _ = runs.open(settings, "cpu").phase1
 
 
 # Two at once
@@ -372,9 +372,9 @@ def test_two_notebooks_that_ask_at_once_make_it_once(tmp_path):
 
 def test_a_notebook_does_not_wait_for_itself(outputs):
     settings = presets.experiment(phase1={"epochs": 2, "warmup_epochs": 0}, seed=6)
-    steps = iter(stages.phase1(settings, "cpu"))
+    steps = iter(runs.open(settings, "cpu").phase1)
     next(steps)
-    loop = stages.phase1(settings, "cpu").finish()
+    loop = runs.open(settings, "cpu").phase1.finish()
     assert len(list(steps)) == loop.total_steps - 1
 
 

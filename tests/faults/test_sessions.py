@@ -12,17 +12,19 @@ import pytest
 from jupyter_client import KernelManager
 from test_panels import same, until
 
-from facog_lab.runs import presets, stages
+from facog_lab import runs
+from facog_lab.runs import presets
 from facog_lab.ui import phase2_panel
 from facog_lab.ui.heartbeat import Heartbeat
 
 CELL = """
 import torch
 torch.set_num_threads(1)
-from facog_lab.runs import presets, stages, training as kept
+from facog_lab import runs
+from facog_lab.runs import presets, training as kept
 kept.SECONDS_BETWEEN_SAVES = 0.0
 settings = presets.experiment(phase1={"epochs": 30, "warmup_epochs": 1}, seed=8)
-training = stages.phase1(settings, "cpu")
+training = runs.open(settings, "cpu").phase1
 first = training.loop.step
 training.finish()
 """
@@ -58,10 +60,10 @@ def test_a_kernel_that_is_restarted_or_interrupted(how, outputs):
         client.stop_channels()
         manager.shutdown_kernel(now=True)
     settings = presets.experiment(phase1={"epochs": 30, "warmup_epochs": 1}, seed=8)
-    training = stages.phase1(settings, "cpu")
+    training = runs.open(settings, "cpu").phase1
     assert training.complete
     os.environ["FACOG_OUTPUTS"] = str(outputs / "again")
-    whole = stages.phase1(settings, "cpu")
+    whole = runs.open(settings, "cpu").phase1
     whole.finish()
     assert same(whole.loop, training.loop)
     assert whole.history == training.history
@@ -71,7 +73,7 @@ def test_a_page_that_is_closed_and_opened_again(outputs, monkeypatch):
     settings = presets.experiment(phase1={"epochs": 1, "warmup_epochs": 0}, phase2={"epochs": 25})
     gone = [False]
     monkeypatch.setattr(Heartbeat, "gone", lambda self: gone[0])
-    panel = phase2_panel.Phase2Panel(settings, "cpu")
+    panel = phase2_panel.Phase2Panel(runs.open(settings, "cpu"))
     try:
         for pause in (5, 20, 40):
             gone[0] = False
@@ -86,11 +88,11 @@ def test_a_page_that_is_closed_and_opened_again(outputs, monkeypatch):
         loop = panel.result()
     finally:
         panel.close()
-    kept = stages.phase2(settings, "cpu")  # the panel has kept it as the plain run
+    kept = runs.open(settings, "cpu").phase2  # the panel has kept it as the plain run
     assert kept.complete
     assert same(loop, kept.loop)
     os.environ["FACOG_OUTPUTS"] = str(outputs / "again")
-    whole = stages.phase2(settings, "cpu")
+    whole = runs.open(settings, "cpu").phase2
     whole.finish()
     assert same(whole.loop, loop)
     assert whole.history == loop.history
@@ -114,7 +116,7 @@ def test_a_long_session_of_the_panel(outputs, monkeypatch):
     )
     monkeypatch.setattr(Heartbeat, "gone", lambda self: False)
     process = psutil.Process()
-    panel = phase2_panel.Phase2Panel(settings, "cpu")
+    panel = phase2_panel.Phase2Panel(runs.open(settings, "cpu"))
     rows, steps, last = [], 0, 0
     try:
         began = time.monotonic()
@@ -145,14 +147,14 @@ def test_a_long_session_of_the_panel(outputs, monkeypatch):
 def test_no_thread_or_file_is_left_by_a_run(outputs):
     process = psutil.Process()
     settings = presets.experiment(phase1={"epochs": 2, "warmup_epochs": 0}, phase2={"epochs": 2})
-    stages.phase2(settings, "cpu").finish()  # what is made once is there after this
+    runs.open(settings, "cpu").phase2.finish()  # what is made once is there after this
     gc.collect()  # a mapped dictionary is open as long as the loop that reads it is there
     files, threads = process.num_fds(), {t.name for t in threading.enumerate()}
     for seed in range(3):
         again = presets.experiment(
             phase1={"epochs": 2, "warmup_epochs": 0}, phase2={"epochs": 2}, seed=seed
         )
-        stages.phase2(again, "cpu").finish()
+        runs.open(again, "cpu").phase2.finish()
     gc.collect()
     assert process.num_fds() <= files
     assert {t.name for t in threading.enumerate()} == threads

@@ -13,9 +13,10 @@ import nbformat
 import pytest
 import torch
 
+from facog_lab import runs
 from facog_lab.plots import embedding
 from facog_lab.plots.charts import class_colours
-from facog_lab.runs import checkpoint, presets, replay, stages
+from facog_lab.runs import checkpoint, presets, replay
 from facog_lab.study import report, significance, sweep
 from facog_lab.ui import parameters
 
@@ -79,12 +80,12 @@ class TestExecuted:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as the notebook had
         try:
-            loop = replay.start(presets.experiment(), "cpu")
+            loop = replay.start(runs.open(presets.experiment(), "cpu"))
             for _ in loop:
                 pass
         finally:
             torch.set_num_threads(threads)
-        made = stages.phase2(presets.experiment(), "cpu")
+        made = runs.open(presets.experiment(), "cpu").phase2
         assert made.complete
         one, two = checkpoint.state(made.loop), checkpoint.state(loop)
         assert all(torch.equal(one[name], two[name]) for name in one)
