@@ -66,15 +66,15 @@ def test_generators_and_seeded_blocks_leave_the_global_generator_alone():
 
 def test_a_seeded_block_seeds_no_generator_but_the_cpus(monkeypatch):
     """A GPU's global generator would not be as before: the block restores the CPU's alone."""
-    seeded = []
+    called = []
     for device in ("cuda", "mps", "xpu"):
         module = getattr(torch, device)
         for name in ("manual_seed", "manual_seed_all"):
             where = f"{device}.{name}"
-            monkeypatch.setattr(module, name, lambda _, w=where: seeded.append(w), raising=False)
+            monkeypatch.setattr(module, name, lambda _, w=where: called.append(w), raising=False)
     with seeded(5, "x"):
         torch.rand(3)
-    assert seeded == []
+    assert called == []
 
 
 def test_a_seeded_block_gives_the_numbers_it_always_gave():

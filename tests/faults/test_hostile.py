@@ -435,7 +435,7 @@ def everything(widget):
 def test_names_are_text_in_the_panel(outputs, monkeypatch):
     of = hostile_dictionary()
     loop = replay.Phase2(presets.experiment().phase2, of, tiny.model(of), "cpu")
-    monkeypatch.setattr(replay, "start", lambda settings, device: loop)
+    monkeypatch.setattr(replay, "start", lambda lab: loop)
     panel = phase2_panel.Phase2Panel(runs.open(presets.experiment(), "cpu"))
     try:
         panel.step()
