@@ -89,14 +89,13 @@ export class Contrast {
       for (let k = 0; k < all; k++) {
         if (k === i) continue;
         if (labels[k] === labels[i]) close += s[at + k];
-        sum += exp(s[at + k] - top);
+        sum += s[at + k] = exp(s[at + k] - top);
       }
-      const norm = top + log(sum);
-      if (positives) total += norm - close / positives;
+      if (positives) total += top + log(sum) - close / positives;
       const scale = positives ? weight / (anchors * temperature) : 0;
       for (let k = 0; k < all; k++) {
         const share = labels[k] === labels[i] ? 1 / positives : 0;
-        s[at + k] = k === i ? 0 : scale * (exp(s[at + k] - norm) - share);
+        s[at + k] = k === i ? 0 : scale * (s[at + k] / sum - share);
       }
     }
     arena.product(s, all, 1, z, width, dz, width, anchors, width, all);

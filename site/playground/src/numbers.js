@@ -2,6 +2,7 @@
 // The standard leaves Math.exp and Math.log to the browser; a link must give the same run anywhere.
 
 const LN2_HIGH = 0.693147180369123816490, LN2_LOW = 1.90821492927058770002e-10;
+const INVERSE = Float64Array.from({ length: 14 }, (_, n) => 1 / n);
 const POWERS = new Float64Array(2100); // 2^(k - 1050)
 for (let k = 0, low = 1, high = 1; k <= 1049; k++, low /= 2, high *= 2) {
   POWERS[1050 - k] = low;
@@ -16,7 +17,7 @@ export function exp(x) {
   const k = Math.round(x * 1.4426950408889634);
   const r = x - k * LN2_HIGH - k * LN2_LOW;
   let sum = 1;
-  for (let n = 13; n > 0; n--) sum = 1 + (sum * r) / n;
+  for (let n = 13; n > 0; n--) sum = 1 + sum * r * INVERSE[n];
   return sum * POWERS[1050 + k];
 }
 

@@ -6,7 +6,8 @@ import { Draws, chances, room } from "./draws.js";
 import { Random, log } from "./numbers.js";
 import { MOST_MIXED, trains } from "./settings.js";
 
-export const BATCH = 128, NOISE = 100;
+export const BATCH = 128;
+export const NOISE = 100;
 const AT_ONCE = 2 * BATCH; // rows of a forward pass
 
 /** A loss that is no number: names step and term. */
