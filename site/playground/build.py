@@ -58,7 +58,9 @@ def bundle(entry: Path) -> str:
         on_the_way.pop()
         text = IMPORT.sub(lambda found: f"const {found[1]} = {name_of(needed[found[2]])};", text)
         if several := re.search(r"^export const \w+ = [^;({\[]*, \w+ = .*", text, re.MULTILINE):
-            raise ValueError(f"{path.name}: {several[0]!r} exports several names: one each, please.")
+            raise ValueError(
+                f"{path.name}: {several[0]!r} exports several names: one each, please."
+            )
         exported = ", ".join(name for _, name in EXPORT.findall(text))
         text = EXPORT.sub(r"\1", text)
         if left := re.search(r"^(import|export)\b.*", text, re.MULTILINE):

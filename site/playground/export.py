@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,14 @@ CLASSIFIER = (("multinomial", "labels"), ("randint", "real"), ("draw", "rows"))
 
 def export() -> dict[str, Any]:
     """Digits by the preset "auto": features and weights as float16, pixels as bytes."""
+    torch.set_num_threads(1)
     settings = presets.experiment("auto", data={"dataset": "digits"})
-    source = pipeline.source(settings)
+    source = pipeline.source(settings, "cpu")
     data, model = source.features, source.model
     pixels = pipeline.data(settings.data).images[data.images]  # (R, 1, 8, 8)
     return {
         "made_by": COMMAND,
+        "made_on": arithmetic(),
         "split_hash": source.split_hash,
         "names": list(data.class_names),
         "counts": data.class_counts.tolist(),
@@ -50,6 +53,16 @@ def export() -> dict[str, Any]:
         "classifier": _layers(model.classifier),
         "projector": _layers(model.projector),
     }
+
+
+def arithmetic() -> dict[str, str]:
+    """What the last digits of a training on one thread depend on.
+
+    Phase 1 enlarges a difference in the last digit until features differ in the first: another
+    machine's digits are another run, as good and not the same.
+    """
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {"torch": torch.__version__.split("+")[0], "cpu": f"{platform.machine()} {capability}"}
 
 
 def source(exported: dict[str, Any]) -> tuple[FeatureDictionary, models.Phase1Model]:
@@ -106,7 +119,6 @@ def record(exported: dict[str, Any], steps: int, **settings: Any) -> dict[str, A
             w = loop.oversampler.generator(noise, labels, torch.empty(len(labels), n_s, 0))
         made["w"] = w.flatten().tolist()
     return made
-
 
 
 def _networks(loop: phase2.Phase2) -> dict[str, list[dict[str, list[float]]]]:
@@ -166,9 +178,7 @@ def _linear(network: torch.nn.Module) -> list[torch.nn.Linear]:
 
 
 def _layers(network: torch.nn.Module) -> list[dict[str, str]]:
-    return [
-        {"weight": _packed(one.weight), "bias": _packed(one.bias)} for one in _linear(network)
-    ]
+    return [{"weight": _packed(one.weight), "bias": _packed(one.bias)} for one in _linear(network)]
 
 
 def _packed(tensor: Tensor) -> str:

@@ -11,7 +11,7 @@ export const MOST_STEPS = 100_000;
 
 /**
  * Messages in: {do: "open" | "set" | "run" | "pause" | "step" | "drawn" | "table" | "own" | "saved"}.
- * Messages out: {is: "opened" | "frame" | "stopped" | "failed" | "table" | "saved"}.
+ * Messages out: {is: "opened" | "frame" | "stopped" | "failed" | "working" | "table" | "saved"}.
  */
 export class Lab {
   /** @param post sends a message to the page. @param digits makes the digits' source. */
@@ -133,7 +133,7 @@ export class Lab {
   /** A file, or the one before split in another way. */
   async on_table({ file = null, split }) {
     const table = file ? await parseTable(file) : this.table;
-    this.own = ownSource(table, split);
+    this.own = ownSource(table, split, (share) => this.post({ is: "working", share }));
     this.table = table;
     this.post({ is: "table", summary: this.own.summary });
   }

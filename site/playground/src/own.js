@@ -57,8 +57,8 @@ function standardised(table, rows, all) {
   return { made, flat };
 }
 
-/** The source that `Phase2` starts from, with a summary in `summary`. */
-export function ownSource(table, { ratio = 1 } = {}) {
+/** The source that `Phase2` starts from, with a summary in `summary`; `report` is told the share done. */
+export function ownSource(table, { ratio = 1 } = {}, report = () => {}) {
   const classes = table.names.length, { train, tests } = split(table.labels, classes, ratio);
   const rows = train.flat(), held = tests.flat(), { made, flat } = standardised(table, rows, [...rows, ...held]);
   const counts = train.map((own) => own.length), cut = rows.length * table.dim;
@@ -68,7 +68,7 @@ export function ownSource(table, { ratio = 1 } = {}) {
     testFeatures: made.slice(cut), testLabels: Int32Array.from(held, (row) => table.labels[row]),
     images: null,
   };
-  Object.assign(source, heads(source));
+  Object.assign(source, heads(source, report));
   const { encoding, separator, commas, header, label, labelName, dim } = table;
   source.summary = {
     rows: table.labels.length, train: rows.length, tests: held.length, dim, classes, counts, names: table.names,
@@ -78,7 +78,7 @@ export function ownSource(table, { ratio = 1 } = {}) {
 }
 
 /** The classifier by cross-entropy, the projector by 0.1 L_sc, as in phase 1, on features as they are. */
-function heads(source) {
+function heads(source, report) {
   const { dim } = source, classes = source.counts.length, width = padded(dim), rows = source.labels.length;
   const arena = new Arena(16 + Math.ceil((4 * rows * width + 40 * dim * (dim + 600)) / 2 ** 20));
   const features = laidOut(arena, rows, dim, source.features);
@@ -91,6 +91,7 @@ function heads(source) {
   const z = arena.floats(BATCH * EMBEDDING), dz = arena.floats(BATCH * EMBEDDING);
   let loss = 0;
   for (let step = 0; step < STEPS; step++) {
+    if (step % 20 === 0) report(step / STEPS);
     for (let i = 0; i < BATCH; i++) {
       const row = random.below(rows);
       labels[i] = source.labels[row];

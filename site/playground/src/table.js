@@ -53,36 +53,48 @@ export function separatorOf(text) {
 
 /** Records of cells with the line that each begins in; quotes as in RFC 4180. */
 export function* records(text, separator) {
-  let cells = [], cell = "", line = 1, begun = 1, at = 0, quoting = 0, wasQuoted = false;
   const end = text.length;
-  while (at <= end) {
-    const sign = at < end ? text[at] : "\n";
+  let at = 0, line = 1;
+  while (at < end) {
+    const feed = text.indexOf("\n", at), stop = feed < 0 ? end : feed, quote = text.indexOf('"', at);
+    if (quote < 0 || quote >= stop) { // most lines: nothing is quoted
+      for (const one of text.slice(at, stop).split("\r")) {
+        if (one.trim()) yield { cells: one.split(separator), line };
+      }
+      at = stop + 1;
+      line++;
+      continue;
+    }
+    const record = quotedRecord(text, separator, at, line);
+    if (record.cells.some((cell) => cell.trim())) yield { cells: record.cells, line };
+    ({ at, line } = record);
+  }
+}
+
+/** The record at a place, sign by sign: quoted cells may hold separators and ends of lines. */
+function quotedRecord(text, separator, at, line) {
+  const cells = [];
+  let cell = "", quoting = 0, closed = false;
+  for (; ; at++) {
+    const sign = at < text.length ? text[at] : "\n";
     if (quoting) {
-      if (at === end) throw new TableError(`Line ${thousands(quoting)}: a quote is opened and never closed.`);
-      if (sign === '"' && text[at + 1] === '"') {
+      if (at >= text.length) throw new TableError(`Line ${thousands(quoting)}: a quote is opened and never closed.`);
+      if (sign === "\n") line++;
+      if (sign !== '"') cell += sign;
+      else if (text[at + 1] === '"') {
         cell += '"';
         at++;
-      } else if (sign === '"') quoting = 0;
-      else {
-        if (sign === "\n") line++;
-        cell += sign;
-      }
-    } else if (sign === '"' && !cell.trim() && !wasQuoted) {
+      } else quoting = 0;
+    } else if (sign === '"' && !cell.trim() && !closed) {
       quoting = line;
-      wasQuoted = true;
+      closed = true;
       cell = "";
-    } else if (sign === separator || sign === "\n" || sign === "\r") {
+    } else if (sign === separator || sign === "\n") {
       cells.push(cell);
+      if (sign === "\n") return { cells, at: at + 1, line: line + 1 };
       cell = "";
-      wasQuoted = false;
-      if (sign !== separator) {
-        if (sign === "\r" && text[at + 1] === "\n") at++;
-        if (cells.length > 1 || cells[0].trim()) yield { cells, line: begun };
-        cells = [];
-        begun = ++line;
-      }
-    } else cell += sign;
-    at++;
+      closed = false;
+    } else if (sign !== "\r") cell += sign;
   }
 }
 
@@ -148,11 +160,12 @@ export async function parseTable(file) {
     let k = 0;
     cells.forEach((cell, column) => {
       if (column === label) return;
-      const value = numberOf(cell, commas), where = `Line ${thousands(line)}, column ${column + 1}${header ? ` (${quoted(names[column])})` : ""}`;
-      if (value === undefined) {
-        throw new TableError(cell.trim() ? `${where} is ${quoted(cell)}: it must be a finite number.` : `${where} is empty: it must be a number.`);
+      const value = numberOf(cell, commas);
+      if (!(Math.abs(value) <= MOST.size)) {
+        const where = `Line ${thousands(line)}, column ${column + 1}${header ? ` (${quoted(names[column])})` : ""}`;
+        throw new TableError(value !== undefined ? `${where} is ${quoted(cell)}: numbers must not be larger than 1e30.`
+          : cell.trim() ? `${where} is ${quoted(cell)}: it must be a finite number.` : `${where} is empty: it must be a number.`);
       }
-      if (!(Math.abs(value) <= MOST.size)) throw new TableError(`${where} is ${quoted(cell)}: numbers must not be larger than 1e30.`);
       values[row * dim + k++] = value;
     });
   });

@@ -98,7 +98,7 @@ export class Chart {
     const size = parseFloat(getComputedStyle(document.documentElement).fontSize) * 0.75;
     const ticks = [];
     if (log) for (let tick = low; tick <= this.high * 1.001; tick *= 10) ticks.push(tick);
-    else for (let k = 0; k <= 4; k++) ticks.push(low + ((this.high - low) * k) / 4);
+    else for (let tick = low, by = roundUp((this.high - low) / 4); tick <= this.high * 1.001; tick += by) ticks.push(tick);
     for (const tick of ticks) {
       const y = this.y(tick);
       line("grid", LEFT, y, this.width - RIGHT, y);
@@ -108,10 +108,10 @@ export class Chart {
     text(LEFT, this.height - 4, "0", "middle");
     text(this.width - RIGHT, this.height - 4, `step ${whole(this.last)}`, "end");
     for (const ghost of ghosts) parts.push(shape("path", { class: "ghost", stroke: `var(${ghost.colour})`, d: this.path(ghost.values, (one) => one) }));
-    for (const { value, words, below } of lines) {
+    for (const { value, words } of lines) {
       const y = this.y(value);
       line("mark", LEFT, y, this.width - RIGHT, y);
-      text(this.width - RIGHT - 2, below ? y + size * 1.05 : y - 4, words, "end");
+      text(LEFT + 4, y - 4, words, "start");
     }
     for (const step of new Set(marks)) line("mark", this.x(step), TOP, this.x(step), bottom);
     this.back.replaceChildren(...parts);

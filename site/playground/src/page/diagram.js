@@ -67,8 +67,8 @@ export class Diagram {
       ["dictionary", "g", "parents", "mix", "pull", "d", "projector", "classifier"].map(byId);
     edges.set("drawn", dictionary, parents, "real");
     edges.set("w", g, parents, "made", { thick: 3 });
-    edges.set("to-d", mix, d, "made");
-    edges.set("to-projector", mix, projector, "made");
+    edges.set("to-d", mix, d, "made", { onward: true });
+    edges.set("to-projector", mix, projector, "made", { onward: true });
     edges.set("to-classifier", mix, classifier, "made", { way: "under", lane: 1 });
     edges.set("real-classifier", dictionary, classifier, "real", { way: "under", lane: 0 });
     edges.set("real-d", dictionary, d, "real", { way: "over" });
@@ -111,7 +111,7 @@ export class Diagram {
       mark(button, "aria-checked", c === label);
       mark(button, "tabindex", c === label ? 0 : -1);
     });
-    say(byId("parents-title"), `${n} real of ${short(names[label])} × share w`);
+    say(byId("parents-title"), n === 1 ? `1 real one of ${short(names[label])}` : `${n} real ones of ${short(names[label])} × w`);
     const shares = [...now.w.subarray(pick * n, (pick + 1) * n)];
     this.shares.forEach((one, j) => {
       const row = now.rows[pick * n + j], key = `${row}|${this.low}`;
@@ -126,7 +126,7 @@ export class Diagram {
     });
     this.drawMix(now, pick, shares, label);
     this.drawG(pick, settings);
-    this.drawJudges(now, pick, last);
+    this.drawJudges(now, pick, last, settings.oversampler === "facog");
     const { recall } = now;
     for (const { row, bar, value, c } of this.bars) {
       bar.style.width = `${100 * recall[c]}%`;
@@ -161,11 +161,12 @@ export class Diagram {
       const strip = Float32Array.from({ length: 100 }, (_, k) => this.fixed.noise[pick * 100 + k]);
       paint(byId("noise"), strip, 100, -2, 2);
       byId("noise").hidden = !learned;
+      for (const name of ["w", "from-d", "from-projector", "pull-g", "real-d"]) this.edges.show(name, learned);
       this.place();
     }
   }
 
-  drawJudges(now, pick, last) {
+  drawJudges(now, pick, last, learned) {
     const bars = (this.gauges ??= this.makeGauges()), at = (score) => `${(100 * (Math.max(-0.2, Math.min(1.2, score)) + 0.2)) / 1.4}%`;
     const has = last?.score_real !== undefined;
     bars.real.hidden = bars.made.hidden = !has;
@@ -174,7 +175,7 @@ export class Diagram {
       bars.made.style.left = at(last.score_generated);
     }
     bars.one.style.left = at(now.score[pick]);
-    say(bars.scores, has ? `real ${fixed(last.score_real)} · new ${fixed(last.score_generated)}` : "no step yet");
+    say(bars.scores, has ? `real ${fixed(last.score_real)} · new ${fixed(last.score_generated)}` : learned ? "no step yet" : "takes no part");
     say(bars.score, `◇ this one ${fixed(now.score[pick])}`);
     bars.ownBar.style.width = `${100 * Math.max(0, now.own[pick])}%`;
     bars.otherBar.style.width = `${100 * Math.max(0, now.other[pick])}%`;
@@ -185,7 +186,7 @@ export class Diagram {
       bar.style.left = `${value < 0 ? 50 - size : 50}%`;
       bar.style.width = `${size}%`;
       bar.style.background = value < 0 ? "var(--copy)" : "var(--mixing)";
-      say(bars[`${term}Said`], value === 0 ? "0" : `${value < 0 ? "−" : "+"}${Math.abs(value) < 5e-5 ? "0.0000" : Math.abs(value).toFixed(4)}`);
+      say(bars[`${term}Said`], Math.abs(value) < 5e-5 ? "0.0" : `${value < 0 ? "−" : "+"}${(1000 * Math.abs(value)).toFixed(1)}`);
       this.edges.thicken(term === "adv" ? "from-d" : "from-projector", 1 + size / 8);
     }
   }
@@ -206,7 +207,7 @@ export class Diagram {
     made.otherBar = element("b");
     gauge(byId("closeness"), "like its own class", "own", element("div", { class: "track" }, made.ownBar));
     gauge(byId("closeness"), "like the next one", "other", element("div", { class: "track real" }, made.otherBar));
-    byId("pulls").append(element("div", { class: "gauge ends" }, element("div", {}, element("span", {}, "← copy"), element("span", {}, "mix →"))));
+    byId("pulls").append(element("div", { class: "gauge ends" }, element("div", {}, element("span", {}, "← copy"), element("span", {}, "× 0.001"), element("span", {}, "mix →"))));
     made.adv = element("b");
     made.asc = element("b");
     gauge(byId("pulls"), "look real", "advSaid", element("div", { class: "twosided", "aria-hidden": "true" }, made.adv));

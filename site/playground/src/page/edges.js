@@ -12,15 +12,16 @@ export class Edges {
   /**
    * A line that is there from now on.
    * @param way "auto" from side to side or down, "over"/"under": along the top or bottom edge.
+   * @param onward not drawn where the cards stand so that it would run back to the left.
    */
-  set(name, from, to, kind, { way = "auto", lane = 0, thick = 2, flows = true } = {}) {
+  set(name, from, to, kind, { way = "auto", lane = 0, thick = 2, flows = true, onward = false } = {}) {
     let edge = this.all.get(name);
     if (!edge) {
       edge = { line: shape("path"), dots: shape("path", { class: "flow" }) };
       this.svg.append(edge.line, edge.dots);
       this.all.set(name, edge);
     }
-    Object.assign(edge, { from, to, way, lane, thick });
+    Object.assign(edge, { from, to, way, lane, thick, onward });
     edge.line.setAttribute("class", kind);
     edge.dots.style.display = flows ? "" : "none";
   }
@@ -34,6 +35,13 @@ export class Edges {
         this.all.delete(name);
       }
     }
+  }
+
+  /** Whether anything flows along a line at present. */
+  show(name, on) {
+    const edge = this.all.get(name);
+    edge.line.style.display = on ? "" : "none";
+    edge.dots.style.visibility = on ? "" : "hidden";
   }
 
   /** How thick a line is, in pixels. */
@@ -57,7 +65,7 @@ export class Edges {
     }
   }
 
-  route(a, b, { way, lane }, height) {
+  route(a, b, { way, lane, onward }, height) {
     const middle = (one) => (one.top + one.bottom) / 2, centre = (one) => (one.left + one.right) / 2;
     if (way !== "auto") {
       if (b.left <= a.left + 10) return ""; // the cards stand below each other: no room for a lane
@@ -70,6 +78,7 @@ export class Edges {
       return `M${a.right} ${middle(a)}C${a.right + reach} ${middle(a)} ${b.left - reach} ${y} ${b.left} ${y}`;
     }
     if (b.right <= a.left + 2) {
+      if (onward) return "";
       const reach = (a.left - b.right) / 2, y = Math.max(b.top + 8, Math.min(b.bottom - 8, middle(a)));
       return `M${a.left} ${middle(a)}C${a.left - reach} ${middle(a)} ${b.right + reach} ${y} ${b.right} ${y}`;
     }

@@ -62,6 +62,11 @@ export class Page {
       const { each } = this.fixed, label = Math.floor(this.state.pick / each);
       this.follow(label * each + ((this.state.pick + 1) % each));
     });
+    byId("closer").addEventListener("click", () => {
+      const on = byId("closer").getAttribute("aria-pressed") !== "true";
+      mark(byId("closer"), "aria-pressed", String(on));
+      this.map.closer(on);
+    });
     byId("large").addEventListener("change", () => this.look());
     byId("theme").addEventListener("change", () => this.look());
     byId("link").addEventListener("click", () => this.copyLink());
@@ -142,7 +147,7 @@ export class Page {
   load(file) {
     this.teller.leave();
     this.state.loading = file ?? this.state.file;
-    say(byId("own-said"), "Reading, and training a classifier on it…");
+    say(byId("own-said"), "Reading…");
     this.send({ do: "table", file, split: { ratio: byId("tail").checked ? 20 : 1 } });
   }
 
@@ -158,7 +163,7 @@ export class Page {
   }
 
   sayPace() {
-    const chosen = SPEEDS[byId("speed").value], text = Number.isFinite(chosen) ? `${chosen} step${chosen > 1 ? "s" : ""} a second` : "as fast as it goes";
+    const chosen = SPEEDS[byId("speed").value], text = Number.isFinite(chosen) ? `${chosen} step${chosen > 1 ? "s" : ""} a second` : "full";
     say(byId("speed-said"), text);
     mark(byId("speed"), "aria-valuetext", text);
   }
@@ -174,6 +179,7 @@ export class Page {
     if (message.is === "opened") this.opened(message);
     else if (message.is === "frame") this.frame(message);
     else if (message.is === "stopped") this.stopped(message);
+    else if (message.is === "working") say(byId("own-said"), `Training a classifier on it: ${Math.round(100 * message.share)}%`);
     else if (message.is === "table") this.tableRead(message.summary);
     else if (message.is === "failed") this.failed(message);
     else if (message.is === "saved") this.savedCame?.(message);
@@ -216,8 +222,8 @@ export class Page {
   draw() {
     const { state, fixed: part } = this, { rows, now, settings, step, pick } = state;
     if (now.n * part.wanted.length !== now.w.length) return;
-    const first = !this.shown;
-    this.shown = true;
+    const first = !this.firstPicture;
+    this.firstPicture ??= performance.now();
     const { text, copies } = headline(rows, settings, step);
     say(byId("headline"), [text, ...alarms(rows, now, part.wanted)].join(" "));
     byId("headline").parentElement.classList.toggle("copies", copies);
@@ -239,9 +245,12 @@ export class Page {
     const { state, fixed: part } = this, { rows, settings, changes, now, pick } = state;
     const most = Math.max(Math.log(Math.max(2, settings.n_s)), ...rows.map((row) => row.entropy), ...this.teller.ghosts.flatMap(({ values }) => values[0] ?? 0));
     const even = Math.log(settings.n_s);
-    const lines = settings.n_s > 1 ? [{ value: even, words: `even mix of ${settings.n_s}: ${fixed(even)}`, below: true }, { value: 0, words: "a copy: 0" }] : [{ value: 0, words: "one feature: 0" }];
+    const lines = settings.n_s > 1 ? [{ value: even, words: `even mix of ${settings.n_s}: ${fixed(even)}`}, { value: 0, words: "a copy: 0" }] : [{ value: 0, words: "one feature: 0" }];
     const marks = changes.map(({ step }) => step).slice(-12), notes = { lines, marks, ghosts: this.teller.ghosts };
-    this.entropy.draw(rows, Math.ceil(most * 1.08 * 5) / 5, notes, this.seldom("entropy", () => entropySaid(rows, settings)));
+    this.entropy.draw(rows, Math.ceil(most * 1.12 * 5) / 5, notes, this.seldom("entropy", () => entropySaid(rows, settings)));
+    const { ghosts } = this.teller;
+    byId("ghosts").hidden = !ghosts.length;
+    say(byId("ghosts"), ghosts.length ? `grey: ${ghosts.map(({ label }) => label).join("; ")}` : "");
     this.losses.draw(rows, 10, { marks }, this.seldom("losses", () => lossesSaid(rows)));
     this.map.draw(now, pick, this.seldom("map", () => mapSaid(part, now, pick)));
   }

@@ -48,14 +48,33 @@ export class FeatureMap {
       ys.push(points[i + 1]);
     }
     const low = (list) => list.reduce((a, b) => Math.min(a, b)), high = (list) => list.reduce((a, b) => Math.max(a, b));
-    this.box = [low(xs), high(xs), low(ys), high(ys)];
+    this.whole = [low(xs), high(xs), low(ys), high(ys)];
+    this.near = null;
     this.resize();
+  }
+
+  /** Shows all, or what is around one generated feature and its parents. */
+  closer(on) {
+    this.close = on;
+    if (this.fixed) this.resize();
+  }
+
+  /** The part of the map that is shown: [left, right, bottom, top]. */
+  frame() {
+    const { now, pick, fixed } = this;
+    if (!this.close || !now) return this.whole;
+    const rows = [...now.rows.subarray(pick * now.n, (pick + 1) * now.n)];
+    const side = (axis) => rows.map((row) => fixed.points[2 * row + axis]);
+    const xs = side(0), ys = side(1), reach = Math.max(Math.max(...xs) - Math.min(...xs), Math.max(...ys) - Math.min(...ys), 1e-3) * 0.15;
+    return [Math.min(...xs) - reach, Math.max(...xs) + reach, Math.min(...ys) - reach, Math.max(...ys) + reach];
   }
 
   resize() {
     this.width = this.host.clientWidth;
     this.height = this.host.clientHeight;
     if (!this.fixed || !this.width) return;
+    this.box = this.frame();
+    this.shown = this.box.join();
     const { points, labels, counts, names, starts } = this.fixed, classes = counts.length;
     const every = Math.max(1, Math.ceil(labels.length / SHOWN));
     const dots = counts.map(() => "");
@@ -111,6 +130,7 @@ export class FeatureMap {
   draw(now, pick, said) {
     Object.assign(this, { now, pick, said });
     if (!this.width || !this.fixed) return;
+    if (this.frame().join() !== this.shown) return this.resize();
     const { wanted, points } = this.fixed, ds = this.paths.map(() => "");
     wanted.forEach((label, i) => {
       const [x, y] = this.at(now.place, i);

@@ -24,13 +24,13 @@ export const STORIES = [
     watch: "Watch the bars of w, the curve of its evenness, and what D scores.",
     async run(stage) {
       const made = await collapse(stage, stage.settings), { rows } = made;
-      const end = stage.recall(), start = stage.before(), step = rows.length;
+      const step = rows.length;
       if (!made.fell) {
         return `In ${whole(step)} steps w did not fall to a copy: its entropy is ${fixed(rows.at(-1).entropy)} of ${fixed(made.share)}, ` +
           `the largest share ${percent(rows.at(-1).max_weight)}. Try another seed, or another learning rate of G.`;
       }
       const eve = rows.slice(Math.max(0, made.begun - 25), made.begun), now = await stage.more({ until: step + AFTER, speed: 80 });
-      const last = now.rows.slice(-25);
+      const last = now.rows.slice(-25), end = stage.recall(), start = stage.before();
       return `The even mix lasted ${whole(made.begun)} steps; the fall took ${whole(step - made.begun)}. One real feature now has ` +
         `${percent(mean(last, "max_weight"))} of the share. Before the fall D told real features (${fixed(mean(eve, "score_real"))}) from ` +
         `new ones (${fixed(mean(eve, "score_generated"))}): mixes scatter less than real ones do. Now it scores them ` +
@@ -57,10 +57,11 @@ export const STORIES = [
       stage.set("lambda_adv", 0);
       const { rows } = await stage.more({ until: made.rows.length + AFTER + OFF_STEPS, speed: Infinity });
       const back = rows.at(-1).entropy, last = rows.slice(-50), pull = mean(last, "pull_asc");
+      const strongest = Math.max(...made.rows.map((row) => -row.pull_adv));
       const outcome = back > 0.5 * share ? "the mix came back" : back > there + 0.1 * share ? "it came back a little" : "it stays a copy";
-      return `${first}Off after the collapse: from ${fixed(there, 3)} to ${fixed(back, 3)} in as many steps: ${outcome}. Of each ` +
-        `100 steps, the last ones’ pull of “stay in class” on the entropy was ${(100 * pull).toExponential(1)} before G’s own reaction: where one share ` +
-        `is ${percent(mean(last, "max_weight"))}, the softmax hardly moves any more.`;
+      return `${first}Off after the collapse: from ${fixed(there, 3)} to ${fixed(back, 3)} in as many steps: ${outcome}. “Stay in class” alone ` +
+        `now pulls w ${pull > 0 ? "towards the mix" : "no way but to the copy"} by ${(1000 * Math.abs(pull)).toPrecision(2)} thousandths; in the fall “look real” pulled by up to ` +
+        `${(1000 * strongest).toPrecision(2)}. With one share at ${percent(mean(last, "max_weight"))} the softmax hardly moves.`;
     },
     legs: [`λ_adv = 0 from the start, ${OFF_STEPS} steps`, "the usual run to the collapse", "a little longer", `λ_adv = 0 from here on, ${OFF_STEPS} steps`],
   },
