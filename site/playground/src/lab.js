@@ -138,7 +138,9 @@ export class Lab {
     this.post({ is: "table", summary: this.own.summary });
   }
 
+  /** All weights, and the shares w of the last batch, which a picture has overwritten since. */
   on_saved() {
+    this.loop.weigh(this.settings.n_s, this.settings.oversampler);
     this.post({ is: "saved", saved: this.loop.saved(), w: this.loop.w.slice(), recall: this.loop.recall() });
   }
 

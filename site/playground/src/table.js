@@ -2,7 +2,7 @@
 import { shortened } from "./settings.js";
 
 export const MOST = { rows: 5000, numbers: 256, classes: 100, bytes: 64 * 2 ** 20, size: 1e30 };
-const LABELS = ["label", "labels", "class", "classes", "target", "y", "category", "klasse", "species"];
+const LABELS = ["label", "labels", "class", "classes", "category", "target", "species"]; // the first that is there
 const NAMED = { ",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars" };
 
 /** What is wrong with a file, in words for whoever made it. */
@@ -113,7 +113,8 @@ function layoutOf(all, commas) {
   const header = first.cells.some((text, k) => text.trim() && !isNumber(text) && later.some(({ cells }) => isNumber(cells[k] ?? "")));
   const body = header ? later[0] : first;
   const names = first.cells.map((text, k) => (header ? text.trim() : "") || `column ${k + 1}`);
-  const known = header ? first.cells.findIndex((text) => LABELS.includes(text.trim().toLowerCase())) : -1;
+  const places = header ? first.cells.map((text) => LABELS.indexOf(text.trim().toLowerCase())) : [];
+  const known = places.indexOf(Math.min(...places.filter((place) => place >= 0)));
   if (known >= 0) return { header, names, label: known };
   const texts = body.cells.map((text, k) => (text.trim() && !isNumber(text) ? k : -1)).filter((k) => k >= 0);
   if (texts.length > 1) {

@@ -52,7 +52,7 @@ export function paint(canvas, values, columns, low, high, grey = false) {
   if (canvas.height !== rows) canvas.height = rows;
   const context = canvas.getContext("2d"), image = context.createImageData(columns, rows);
   values.forEach((value, i) => {
-    const t = Math.max(0, Math.min(1, (value - low) / (high - low || 1)));
+    const t = Math.max(0, Math.min(1, (value - low) / (high - low || 1))) || 0; // NaN is 0
     image.data.set(grey ? [255 * t, 255 * t, 255 * t, 255] : viridis(t), 4 * i);
   });
   context.putImageData(image, 0, 0);

@@ -94,7 +94,7 @@ export class FeatureMap {
     const [x0, x1, y0, y1] = this.box;
     const x = EDGE + ((points[2 * i] - x0) / (x1 - x0 || 1)) * (this.width - 2 * EDGE);
     const y = this.height - EDGE - ((points[2 * i + 1] - y0) / (y1 - y0 || 1)) * (this.height - 2 * EDGE);
-    return [Math.round(x * 10) / 10, Math.round(y * 10) / 10];
+    return [x, y].map((value) => (Number.isFinite(value) ? Math.round(value * 10) / 10 : -99)); // out of sight
   }
 
   /** Each class's name at the middle of its points, moved up or down past those that are there. */

@@ -82,7 +82,7 @@ export class StoryTeller {
       const { resolve } = telling;
       telling.resolve = telling.reject = null;
       telling.leg++;
-      resolve({ rows: this.page.state.rows });
+      resolve({ rows: [...this.page.state.rows] }); // the page's own list grows on
     }
   }
 
