@@ -49,6 +49,22 @@ CUT = """() => {
         if (!cutOff && !beyond) continue;
         cut.push(`${cutOff ? "cut" : "beyond"}: ${node.outerHTML.slice(0, 90)}`);
     }
+    const cards = ".card, aside > section, #story, #told, .headline";
+    const left = ".name, .unseen, [hidden], select";
+    for (const card of document.querySelectorAll(cards)) {
+        if (!card.checkVisibility()) continue;
+        const frame = card.getBoundingClientRect(), range = document.createRange();
+        for (const node of card.querySelectorAll("*")) {
+            if (node.closest(left) || !node.checkVisibility()) continue;
+            for (const child of node.childNodes) {
+                if (child.nodeType !== 3 || !child.textContent.trim()) continue;
+                range.selectNodeContents(child);
+                const box = range.getBoundingClientRect();
+                if (box.left >= frame.left && box.right <= frame.right) continue;
+                cut.push(`out of its box: ${child.textContent.slice(0, 60)}`);
+            }
+        }
+    }
     return cut;
 }"""
 # The lowest contrast of text with the ground behind it, with its text (WCAG 2.2, 1.4.3).

@@ -124,6 +124,14 @@ export class Arena {
     }
   }
 
+  /** The used arena, emptied, where it is large enough: browsers free such memory late. */
+  static again(used, megabytes, plain) {
+    if (!used?.wasm || plain || used.room < megabytes * 2 ** 20) return new Arena(megabytes, plain);
+    new Uint8Array(used.memory.buffer, 0, used.used).fill(0);
+    used.used = 0;
+    return used;
+  }
+
   /** A Float32Array of zeros. */
   floats(length) {
     if (!this.wasm) return new Float32Array(length);

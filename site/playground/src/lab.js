@@ -49,7 +49,7 @@ export class Lab {
     this.source = data === "own" ? this.own : (this.kept ??= this.digits());
     this.check(settings.label_selection);
     const draws = recorded && new RecordedDraws(recorded.draws);
-    this.loop = new Phase2(this.source, seed, { draws, plain });
+    this.loop = new Phase2(this.source, seed, { draws, plain, used: this.loop?.arena });
     if (recorded?.start.generator) {
       this.loop.generator.load(recorded.start.generator);
       this.loop.discriminator.load(recorded.start.discriminator);
@@ -131,11 +131,13 @@ export class Lab {
   }
 
   /** A file, or the one before split in another way. */
-  async on_table({ file = null, split }) {
+  async on_table({ file = null, name, split }) {
+    const number = (this.tables = (this.tables ?? 0) + 1);
     const table = file ? await parseTable(file) : this.table;
+    if (number !== this.tables) return; // another was chosen while this one was read
     this.own = ownSource(table, split, (share) => this.post({ is: "working", share }));
     this.table = table;
-    this.post({ is: "table", summary: this.own.summary });
+    this.post({ is: "table", name, summary: this.own.summary });
   }
 
   /** All weights, and the shares w of the last batch, which a picture has overwritten since. */

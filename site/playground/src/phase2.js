@@ -26,13 +26,16 @@ export function laidOut(arena, rows, dim, values) {
  * (the projector null where there is none: then the features themselves, normalised, are compared).
  */
 export class Phase2 {
-  /** @param draws another source of draws than the seed. @param plain without WebAssembly. */
-  constructor(source, seed, { draws = null, plain = false } = {}) {
+  /**
+   * @param draws another source of draws than the seed. @param plain without WebAssembly.
+   * @param used the arena of a loop that is done with, to be used again.
+   */
+  constructor(source, seed, { draws = null, plain = false, used = null } = {}) {
     Object.assign(this, { source, seed, classes: source.counts.length, step: 0 });
     const { dim } = source, width = padded(dim), { classes } = this;
     const rows = source.labels.length, tests = source.testLabels.length;
     const megabytes = 24 + Math.ceil((4 * (rows + tests) * width + 40 * dim * (dim + 600)) / 2 ** 20);
-    const arena = (this.arena = new Arena(megabytes, plain));
+    const arena = (this.arena = Arena.again(used, megabytes, plain));
     this.width = width;
     this.features = laidOut(arena, rows, dim, source.features);
     this.tests = laidOut(arena, tests, dim, source.testFeatures);

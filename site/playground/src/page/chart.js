@@ -1,7 +1,7 @@
 // Curves over steps as SVG: as many points as there are pixels, axes that grow in jumps.
 import { element, fixed, mark, say, shape, whole } from "./dom.js";
 
-const LEFT = 38, RIGHT = 8, TOP = 8, BOTTOM = 20;
+const RIGHT = 8, TOP = 8;
 
 /** The next of 1, 2, 5 times a power of ten that is at least `value`. */
 export function roundUp(value) {
@@ -34,6 +34,9 @@ export class Chart {
   resize() {
     this.width = this.host.clientWidth;
     this.height = this.host.clientHeight;
+    this.size = 0.75 * parseFloat(getComputedStyle(document.documentElement).fontSize); // of its text
+    this.left = 3.4 * this.size;
+    this.bottom = 1.8 * this.size;
     this.key = "";
     if (this.drawn) this.draw(...this.drawn);
   }
@@ -43,11 +46,11 @@ export class Chart {
     const share = log
       ? (Math.log10(Math.max(value, low)) - Math.log10(low)) / (Math.log10(high) - Math.log10(low))
       : (value - low) / (high - low);
-    return TOP + (1 - Math.max(0, Math.min(1, share))) * (this.height - TOP - BOTTOM);
+    return TOP + (1 - Math.max(0, Math.min(1, share))) * (this.height - TOP - this.bottom);
   }
 
   x(step) {
-    return LEFT + (step / this.last) * (this.width - LEFT - RIGHT);
+    return this.left + (step / this.last) * (this.width - this.left - RIGHT);
   }
 
   /** @param rows of steps. @param high of the axis. @param notes {lines, marks, ghosts}. @param said in words. */
@@ -65,7 +68,7 @@ export class Chart {
   }
 
   path(rows, value) {
-    const bins = Math.max(50, Math.floor((this.width - LEFT) / 2)), size = Math.max(1, Math.ceil(this.last / bins));
+    const bins = Math.max(50, Math.floor((this.width - this.left) / 2)), size = Math.max(1, Math.ceil(this.last / bins));
     let d = "", open = false;
     for (let first = 0; first < rows.length; first += size) {
       const end = Math.min(rows.length, first + size);
@@ -88,30 +91,29 @@ export class Chart {
 
   /** Grid, ticks, lines and marks: what changes seldom. */
   frame({ lines = [], marks = [] }, ghosts) {
-    const { log, low } = this.options, parts = [], bottom = this.height - BOTTOM;
+    const { log, low } = this.options, parts = [], bottom = this.height - this.bottom, { size, left } = this;
     const text = (x, y, words, anchor, kind = "") => {
       const made = shape("text", { x, y, "text-anchor": anchor, class: kind });
       say(made, words);
       parts.push(made);
     };
     const line = (kind, x1, y1, x2, y2) => parts.push(shape("line", { class: kind, x1, y1, x2, y2 }));
-    const size = parseFloat(getComputedStyle(document.documentElement).fontSize) * 0.75;
     const ticks = [];
     if (log) for (let tick = low; tick <= this.high * 1.001; tick *= 10) ticks.push(tick);
     else for (let tick = low, by = roundUp((this.high - low) / 4); tick <= this.high * 1.001; tick += by) ticks.push(tick);
     for (const tick of ticks) {
       const y = this.y(tick);
-      line("grid", LEFT, y, this.width - RIGHT, y);
-      if (y < bottom - size * 0.2 || tick === ticks[0]) text(LEFT - 4, Math.max(y + size * 0.35, size * 0.8), log ? String(Number(tick.toPrecision(1))) : fixed(tick), "end");
+      line("grid", left, y, this.width - RIGHT, y);
+      if (y < bottom - size * 0.2 || tick === ticks[0]) text(left - 4, Math.max(y + size * 0.35, size * 0.8), log ? String(Number(tick.toPrecision(1))) : fixed(tick), "end");
     }
-    line("axis", LEFT, bottom, this.width - RIGHT, bottom);
-    text(LEFT, this.height - 4, "0", "middle");
+    line("axis", left, bottom, this.width - RIGHT, bottom);
+    text(left, this.height - 4, "0", "middle");
     text(this.width - RIGHT, this.height - 4, `step ${whole(this.last)}`, "end");
     for (const ghost of ghosts) parts.push(shape("path", { class: "ghost", stroke: `var(${ghost.colour})`, d: this.path(ghost.values, (one) => one) }));
     for (const { value, words } of lines) {
       const y = this.y(value);
-      line("mark", LEFT, y, this.width - RIGHT, y);
-      text(LEFT + 4, y - 4, words, "start");
+      line("mark", left, y, this.width - RIGHT, y);
+      text(left + 4, y - 4, words, "start");
     }
     for (const step of new Set(marks)) line("mark", this.x(step), TOP, this.x(step), bottom);
     this.back.replaceChildren(...parts);

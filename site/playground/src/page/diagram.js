@@ -30,7 +30,7 @@ export class Diagram {
       bar.style.width = `${(100 * counts[c]) / most}%`;
       const button = element("button", {
         type: "button", role: "radio", "aria-checked": "false", tabindex: "-1", "data-class": c,
-        "aria-label": `${name}, ${whole(counts[c])} real features`,
+        "aria-label": `${name} ${whole(counts[c])} real features`,
       }, element("span", { class: "name bdi", title: name }, name), element("span", { class: "track real" }, bar),
       element("span", { class: "value" }, whole(counts[c])));
       button.addEventListener("click", () => this.choose(c));
@@ -82,11 +82,12 @@ export class Diagram {
     this.n = n;
     const { images } = this.fixed;
     byId("shares").classList.toggle("many", n > MANY);
+    byId("shares").classList.toggle("plain", !images);
     this.shares = Array.from({ length: n }, () => {
-      const image = element("canvas", { class: "image", "aria-hidden": "true", hidden: !images });
+      const image = element("canvas", { class: "image", "aria-hidden": "true" });
       const strip = element("canvas", { class: "strip", "aria-hidden": "true" });
       const bar = element("b"), track = element("span", { class: "track" }, bar), value = element("span", { class: "value" });
-      return { row: element("li", {}, image, strip, track, value), image, strip, bar, track, value, painted: -1 };
+      return { row: element("li", {}, ...(images ? [image] : []), strip, track, value), image, strip, bar, track, value, painted: -1 };
     });
     byId("shares").replaceChildren(...this.shares.map(({ row }) => row));
     const names = new Set();
@@ -175,7 +176,8 @@ export class Diagram {
       bars.made.style.left = at(last.score_generated);
     }
     bars.one.style.left = at(now.score[pick]);
-    say(bars.scores, has ? `real ${fixed(last.score_real)} · new ${fixed(last.score_generated)}` : learned ? "no step yet" : "takes no part");
+    say(bars.scoreReal, has ? `real ${fixed(last.score_real)}` : learned ? "no step yet" : "takes no part");
+    say(bars.scoreMade, has ? `new ${fixed(last.score_generated)}` : "");
     say(bars.score, `◇ this one ${fixed(now.score[pick])}`);
     bars.ownBar.style.width = `${100 * Math.max(0, now.own[pick])}%`;
     bars.otherBar.style.width = `${100 * Math.max(0, now.other[pick])}%`;
@@ -199,10 +201,11 @@ export class Diagram {
     made.made = element("span", { class: "made" });
     made.one = element("span", { class: "one" });
     const line = element("div", { class: "line", "aria-hidden": "true" }, made.real, made.made, made.one);
-    made.scores = element("span", { class: "value" });
+    made.scoreReal = element("span", { class: "value" });
+    made.scoreMade = element("span", { class: "value" });
     made.score = element("span", { class: "value" });
     byId("scores").append(line, element("div", { class: "gauge ends" }, element("div", { "aria-hidden": "true" }, element("span", {}, "0 made"), element("span", {}, "1 real"))),
-      element("div", { class: "gauge" }, element("div", {}, made.scores, made.score)));
+      element("div", { class: "gauge" }, element("div", {}, made.scoreReal, made.scoreMade, made.score)));
     made.ownBar = element("b");
     made.otherBar = element("b");
     gauge(byId("closeness"), "like its own class", "own", element("div", { class: "track" }, made.ownBar));

@@ -148,7 +148,7 @@ export class Page {
     this.teller.leave();
     this.state.loading = file ?? this.state.file;
     say(byId("own-said"), "Reading…");
-    this.send({ do: "table", file, split: { ratio: byId("tail").checked ? 20 : 1 } });
+    this.send({ do: "table", file, name: this.state.loading.name, split: { ratio: byId("tail").checked ? 20 : 1 } });
   }
 
   /** Steps a second, and in the fall of w. */
@@ -163,7 +163,7 @@ export class Page {
   }
 
   sayPace() {
-    const chosen = SPEEDS[byId("speed").value], text = Number.isFinite(chosen) ? `${chosen} step${chosen > 1 ? "s" : ""} a second` : "full";
+    const chosen = SPEEDS[byId("speed").value], text = Number.isFinite(chosen) ? `${chosen} step${chosen > 1 ? "s" : ""} a second` : "full speed";
     say(byId("speed-said"), text);
     mark(byId("speed"), "aria-valuetext", text);
   }
@@ -180,7 +180,7 @@ export class Page {
     else if (message.is === "frame") this.frame(message);
     else if (message.is === "stopped") this.stopped(message);
     else if (message.is === "working") say(byId("own-said"), `Training a classifier on it: ${Math.round(100 * message.share)}%`);
-    else if (message.is === "table") this.tableRead(message.summary);
+    else if (message.is === "table") this.tableRead(message);
     else if (message.is === "failed") this.failed(message);
     else if (message.is === "saved") this.savedCame?.(message);
   }
@@ -224,7 +224,7 @@ export class Page {
     if (now.n * part.wanted.length !== now.w.length) return;
     const first = !this.firstPicture;
     this.firstPicture ??= performance.now();
-    const { text, copies } = headline(rows, settings, step);
+    const { text, copies } = headline(rows, settings, step, now);
     say(byId("headline"), [text, ...alarms(rows, now, part.wanted)].join(" "));
     byId("headline").parentElement.classList.toggle("copies", copies);
     if (copies && !this.copied && settings.oversampler === "facog" && settings.n_s > 1 && step) this.announce(`Step ${step}. ${text}`);
@@ -277,18 +277,21 @@ export class Page {
     this.state.running = false;
     this.showRunning();
     this.times = [];
-    if (why === "paused") this.announce(`Paused at step ${step}. ${headline(this.state.rows, this.state.settings, step).text}`);
-    if (why === "step") this.announce(`Step ${this.state.step}. ${headline(this.state.rows, this.state.settings, this.state.step).text}`);
+    this.rate();
+    const { rows, settings, now } = this.state, at = this.state.step;
+    if (why === "paused" || why === "step") {
+      this.announce(`${why === "step" ? "Step" : "Paused at step"} ${at}. ${headline(rows, settings, at, now).text}`);
+    }
     this.teller.stopped(why);
     if (why === "until" && !this.teller.telling && step >= MOST_STEPS) this.tell(`${whole(MOST_STEPS)} steps are the most that are taken.`);
     this.writeLink(true);
   }
 
-  tableRead(summary) {
+  tableRead({ summary, name }) {
     const { state } = this;
     state.file = state.loading;
     state.data = "own";
-    said(state.file.name, summary);
+    said(name, summary);
     byId("digits-again").hidden = false;
     const equal = summary.counts.every((count) => count === summary.counts[0]), settings = { ...this.start };
     if (equal && settings.label_selection === "gamo") settings.label_selection = "uniform";

@@ -107,6 +107,7 @@ export class FeatureMap {
         x += px / (starts[c + 1] - starts[c]);
         y += py / (starts[c + 1] - starts[c]);
       }
+      if (x < 0 || y < 0 || x > this.width || y > this.height) return; // of a part that is not shown
       const text = shape("text", { class: "strong", "text-anchor": "middle" });
       say(text, name.length > 12 ? `${name.slice(0, 11)}…` : name);
       this.names.append(text);

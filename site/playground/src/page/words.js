@@ -20,15 +20,26 @@ export function evenness(rows, settings, last = 5) {
   return mean(recent, "entropy") / Math.log(settings.n_s);
 }
 
+/** The same of the generated features that the page follows, where no step has these settings yet. */
+function followed(now) {
+  let entropy = 0, largest = 0;
+  for (let i = 0; i < now.w.length; i += now.n) {
+    const shares = now.w.subarray(i, i + now.n);
+    largest += (Math.max(...shares) * now.n) / now.w.length;
+    for (const share of shares) if (share > 0) entropy -= (share * Math.log(share) * now.n) / now.w.length;
+  }
+  return { even: entropy / Math.log(now.n), top: largest };
+}
+
 /** What happens to w, in one sentence, and whether it copies. */
-export function headline(rows, settings, step) {
-  const { n_s: n, oversampler } = settings, even = evenness(rows, settings);
+export function headline(rows, settings, step, now) {
+  const { n_s: n, oversampler } = settings, measured = evenness(rows, settings);
   if (n === 1) return { text: "One real feature, with all of the share: there is nothing to mix.", copies: true };
   if (oversampler === "random_oversampling") return { text: "Random oversampling: each “new” feature is one real one, copied. Nothing is learned.", copies: true };
   if (oversampler === "uniform_weights") return { text: `Uniform: each new feature is the mean of ${n} real ones. Nothing is learned.`, copies: false };
   if (oversampler === "dirichlet_weights") return { text: `Dirichlet(1): the shares of the ${n} real ones are drawn by lot. Nothing is learned.`, copies: false };
-  if (!step || even === null) return { text: `Before training, G gives each of the ${n} real ones about the same share: ${percent(1 / n)}.`, copies: false };
-  const top = mean(rows.slice(-5), "max_weight");
+  if (!step) return { text: `Before training, G gives each of the ${n} real ones about the same share: ${percent(1 / n)}.`, copies: false };
+  const { even, top } = measured === null ? followed(now) : { even: measured, top: mean(rows.slice(-5), "max_weight") };
   if (even > EVEN) return { text: `It mixes: the largest of the ${n} shares is ${percent(top)} on average; an even mix has ${percent(1 / n)}.`, copies: false };
   if (even > COPIED) return { text: `The mix falls: one of the ${n} real ones now takes ${percent(top)} on average.`, copies: false };
   return { text: `It copies: one real feature has ${percent(top)} of the share. G has learned random oversampling.`, copies: true };
