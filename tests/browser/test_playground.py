@@ -1,16 +1,14 @@
-"""The playground as one HTML file in Chromium, opened from the disk."""
+"""The playground in Chromium, opened from the disk: its numbers, controls, links, stories."""
 
 import json
 import time
 
-import page_checks
 import playground
 import psutil
 import pytest
-from lab import SCREENSHOTS
+from playing import pause, said, settings, start, step, until
 
-build, export = playground.script("build"), playground.script("export")
-LAPTOP, PHONE = {"width": 1366, "height": 768}, {"width": 390, "height": 844}
+export = playground.script("export")
 COPIES = "It copies"
 # A learned run with all kinds of settings, and two that learn nothing.
 SETTINGS = {
@@ -34,43 +32,6 @@ REPLAY = """([text, settings, plain]) => {
 }"""
 
 
-@pytest.fixture(scope="session")
-def file(tmp_path_factory):
-    """The built page."""
-    path = tmp_path_factory.mktemp("playground") / "playground.html"
-    path.write_bytes(build.page().encode())
-    return path
-
-
-@pytest.fixture
-def opened(browser, file):
-    """Opens the page; at the end there was no error in it and nothing was asked of any other."""
-    contexts, errors, asked = [], [], []  # what stays in the last two when the test ends fails it
-
-    def open_page(link="#step=1", viewport=LAPTOP, before=None, **options):
-        context = browser.new_context(viewport=viewport, **options)
-        context.set_default_timeout(30_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(error.stack))
-        page.on("console", lambda said: said.type == "error" and errors.append(said.text))
-        page.on("request", lambda request: asked.append(request.url))
-        if before:
-            page.add_init_script(before)
-        page.goto(f"{file.as_uri()}{link}", wait_until="commit")
-        until(page, "globalThis.playground?.firstPicture")
-        if "step=" in link:
-            until(page, "!playground.state.running")
-        return page
-
-    open_page.errors, open_page.asked = errors, asked
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert errors == []
-    assert [url for url in asked if not url.startswith((file.as_uri(), "blob:null/"))] == []
-
-
 @pytest.fixture(scope="module")
 def records():
     """Ten steps of the lab's own phase 2, by name of the settings."""
@@ -83,35 +44,6 @@ def idle():
     busy = psutil.cpu_percent(1.5)
     if busy > 30:
         pytest.skip(f"the machine is busy ({busy:.0f}%): speed is measured on idle cores")
-
-
-def until(page, expression, seconds=30):
-    """Waits for something in the page to be true; Playwright's own way breaks the page's policy."""
-    end = time.monotonic() + seconds
-    while not page.evaluate(f"Boolean({expression})"):
-        assert time.monotonic() < end, f"after {seconds} s still not so: {expression}"
-        page.wait_for_timeout(30)
-
-
-def step(page):
-    return page.evaluate("playground.state.step")
-
-
-def settings(page):
-    return page.evaluate("playground.state.settings")
-
-
-def said(page):
-    return page.locator("#told p").text_content()
-
-
-def pause(page):
-    page.get_by_role("button", name="Pause", exact=True).click()
-    until(page, "!playground.state.running")
-
-
-def start(page):
-    page.get_by_role("button", name="Start", exact=True).click()
 
 
 def far(ours, theirs):
@@ -183,25 +115,6 @@ def test_it_starts_by_itself_and_the_collapse_shows_within_35_seconds(opened):
     shares = [float(text) for text in page.locator("#shares .value").all_text_contents()]
     assert max(shares) > 0.8
     assert sum(shares) == pytest.approx(1, abs=0.03)
-
-
-def test_reduced_motion_waits_for_a_person(opened):
-    page = opened("", reduced_motion="reduce")
-    page.wait_for_timeout(700)
-    assert step(page) == 0
-    start(page)
-    until(page, "playground.state.step > 3")
-
-
-def test_few_words_before_the_first_button(opened):
-    page = opened()
-    before = page.evaluate("""() => {
-        const range = document.createRange();
-        range.setStart(document.body, 0);
-        range.setEndBefore(document.getElementById("start"));
-        return range.toString();
-    }""")
-    assert 10 < len(before.split()) <= 80
 
 
 @pytest.mark.parametrize(
@@ -312,6 +225,21 @@ def test_start_pause_reset_and_speeds(opened):
     assert page.evaluate("playground.state.rows.length") == 0
 
 
+def test_another_seed_begins_another_run(opened):
+    page = opened("#step=2")
+    box = page.get_by_label("Seed: begins another run", exact=True)
+    box.fill("9")
+    box.press("Enter")
+    until(page, "playground.state.step === 0 && location.hash === '#seed=9'")
+    page.locator("[data-step=all]").click()
+    until(page, "playground.state.step === 1")
+    same = opened("#seed=9&step=1")
+    assert page.evaluate("playground.state.rows") == same.evaluate("playground.state.rows")
+    box.fill("-1")
+    box.press("Enter")
+    assert "Seed = “-1”: it must be a whole number" in said(page)
+
+
 def test_many_clicks_at_once_do_not_run_twice(opened):
     page = opened()
     page.locator("#speed").fill("4")
@@ -419,7 +347,7 @@ def test_classes_samples_and_the_map_are_chosen(opened):
     assert page.locator("#map .hull").get_attribute("d") != hull
     page.locator("#closer").click()
     assert page.locator("#map .hull").get_attribute("d") == hull
-    place = page.evaluate("playground.map.at(playground.state.now.place, 0)")
+    place = page.evaluate("playground.pictures.map.at(playground.state.now.place, 0)")
     page.locator("#map svg").click(position={"x": place[0], "y": place[1]})
     assert page.locator("#parents-title").text_content() == "5 real ones of 0 × w"
 
@@ -519,263 +447,3 @@ def test_a_story_pauses_and_goes_on(opened):
     assert page.evaluate("Boolean(playground.teller.telling)")
     start(page)
     page.locator(STORY).wait_for(timeout=120_000)
-
-
-ROWS = "a,1,2\na,2,1\nb,3,5\nb,4,4\nb,5,4\n"
-
-
-def choose(page, content, name="mine.csv"):
-    """Gives the page a file by its button."""
-    data = content if isinstance(content, bytes) else content.encode()
-    page.set_input_files("#file", {"name": name, "mimeType": "text/csv", "buffer": data})
-
-
-@pytest.mark.parametrize(
-    ("content", "names", "first"),
-    [
-        (ROWS, ["a", "b"], [1, 2]),
-        ("label,x,y\n" + ROWS, ["a", "b"], [1, 2]),
-        ("x,y,label\n1,2,a\n2,1,a\n3,5,b\n4,4,b\n", ["a", "b"], [1, 2]),
-        ("1,2,0\n2,1,0\n3,5,10\n4,4,10\n3,5,9\n4,4,9\n", ["0", "9", "10"], [1, 2]),
-        ("label;x;y\na;1,5;2\na;2,5;1\nb;3;5\nb;4;4\n", ["a", "b"], [1.5, 2]),
-        ("a\t1\t2\na\t2\t1\nb\t3\t5\nb\t4\t4\n", ["a", "b"], [1, 2]),
-        ('"la ""bel""",x,y\n"a, too",1,2\n"a, too","2",1\n"b\nb",3,5\n"b\nb",4,4\n',
-         ["a, too", "b\nb"], [1, 2]),
-        ("\ufefflabel,x,y\r\na,1,2\r\na,2,1\r\nb,3,5\r\nb,4,4\r\n\r\n", ["a", "b"], [1, 2]),
-        (ROWS.encode("utf-16"), ["a", "b"], [1, 2]),
-        ("ä,1,2\nä,2,1\nb,3,5\nb,4,4\n".encode("cp1252"), ["b", "ä"], [1, 2]),
-        ("a,1e30,-2E-3\na,-1e30,.5\nb,3,5.\nb,4,4\n", ["a", "b"], [1e30, -0.002]),
-        ("a,7,1\na,7,2\nb,7,3\nb,7,4\n", ["a", "b"], [7, 1]),
-    ],
-    ids=["plain", "header", "label last", "number labels", "semicolons", "tabs", "quotes",
-         "bom crlf", "utf-16", "windows-1252", "huge", "flat column"],
-)  # fmt: skip
-def test_a_table_is_read(opened, content, names, first):
-    page = opened()
-    choose(page, content)
-    page.locator("#own-said", has_text="held out").wait_for()
-    until(page, "playground.fixed.kind === 'own'")
-    assert page.evaluate("playground.fixed.names") == names
-    assert page.evaluate("playground.fixed.dim") == len(first)
-    start(page)
-    until(page, "playground.state.step > 5")
-    row = page.evaluate("playground.state.rows.at(-1)")
-    assert all(abs(value) < 1e6 for value in row.values())
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("", "empty"),
-        ("label,x\na,1\na,NaN\nb,1\nb,2\n", "Line 3, column 2 (“x”) is “NaN”"),
-        ("label,x\na,1\na,inf\nb,1\nb,2\n", "“inf”: it must be a finite number"),
-        ("label,x\na,1\na,\nb,1\nb,2\n", "Line 3, column 2 (“x”) is empty"),
-        ("label,x\na,1\na,1e300\nb,1\nb,2\n", "larger than 1e30"),
-        ("label,x\na,1\na,1e999\nb,1\nb,2\n", "larger than 1e30"),
-        ("label,x\na,1\na,2,3\nb,1\n", "Line 3 has 3 cell(s), and line 1 has 2"),
-        ("label,x\na,1\na,2\n", "All 2 rows have the label “a”"),
-        ("label,x\na,1\na,2\nb,1\n", "Class “b” has one row, line 4"),
-        ("label,x\n,1\na,2\n", "Line 2: the label, column 1, is empty"),
-        ("label,x\n" + "a,1\nb,2\n" * 2501, "more than 5,000 rows"),
-        ("label," + ",".join(map(str, range(257))) + "\n" + "a" + ",1" * 257 + "\n", "257 numbers"),
-        ("label,x\n" + "".join(f"c{k},1\nc{k},2\n" for k in range(101)), "101 different labels"),
-        ('label,x\n"a,1\na,2\nb,1\n', "Line 2: a quote is opened and never closed"),
-        ("a,1,u\nb,2,v\n", "both hold text"),
-        ("hello\nworld\n", "one cell"),
-        ("".join(f"{k}.5,{k}.25\n" for k in range(300)), "No column looks like a label"),
-        (b"PK\x03\x04rest", "zip or an Excel file"),
-        (b"a,1\x00\x00\nb,2\n", "not a text file"),
-        (b"GIF89a\xff\xfe\x00", "not a text file"),
-    ],
-)
-def test_a_table_with_something_wrong_says_what_and_where(opened, content, words):
-    page = opened()
-    choose(page, content)
-    page.locator("#told:not([hidden])").wait_for()
-    assert words in said(page)
-    assert page.evaluate("playground.fixed.kind") == "digits"
-    page.locator("[data-step=all]").click()
-    until(page, "playground.state.step === 2")  # what was there is as it was
-
-
-def test_a_giant_file_is_refused_before_it_is_read(opened):
-    page = opened()
-    page.evaluate("""() => {
-        const part = new Blob(["a,1\\n".repeat(2 ** 18)]);
-        playground.load(new File(Array(70).fill(part), "giant.csv"));
-    }""")
-    page.locator("#told", has_text="The file has 70 MB, and at most 64").wait_for()
-
-
-def test_markup_in_labels_stays_text(opened):
-    page = opened("")
-    bad = '<img src=x onerror="document.title=1">', "</script><script>document.title=1</script>"
-    quoted = [f'"{text.replace(chr(34), chr(34) * 2)}"' for text in bad]
-    rows = [f"{text},{k},{k + j}\n" for k, text in enumerate(quoted) for j in range(9)]
-    choose(page, "".join(rows), name="<b>x</b>.csv")
-    until(page, "playground.fixed.kind === 'own'")
-    page.locator("#numbers summary").click()
-    page.get_by_role("button", name="3 Generated batches alone").click()
-    for text in bad:
-        assert page.locator("#tables").get_by_text(text[:30]).count()
-    assert page.locator("img").count() == 0
-    assert page.locator("#own-said b").count() == 0
-    assert "does it mix" in page.title()
-
-
-def test_a_file_is_dropped_and_the_digits_come_back(opened):
-    page = opened()
-    page.evaluate("""text => {
-        const dropped = new DataTransfer();
-        dropped.items.add(new File([text], "mine.csv"));
-        const tell = kind => document.body.dispatchEvent(
-            new DragEvent(kind, {dataTransfer: dropped, bubbles: true, cancelable: true}));
-        tell("dragenter");
-        window.veil = !document.getElementById("drop").hidden;
-        tell("drop");
-    }""", ROWS)  # fmt: skip
-    assert page.evaluate("window.veil")
-    assert page.locator("#drop").is_hidden()
-    until(page, "playground.fixed.kind === 'own'")
-    assert "data=own" in page.evaluate("location.hash")
-    page.get_by_role("button", name="Back to the digits").click()
-    until(page, "playground.fixed.kind === 'digits'")
-    assert "data=own" not in page.evaluate("location.hash")
-
-
-def test_equal_classes_are_told_and_a_long_tail_is_made(opened):
-    page = opened()
-    rows = "".join(f"{name},{k % 7},{k % 5}\n" for name in "abc" for k in range(60))
-    choose(page, rows)
-    page.locator("#own-said", has_text="All classes are equally large").wait_for()
-    until(page, "playground.state.settings.label_selection === 'uniform'")
-    assert page.locator("#set-label_selection option[value=gamo]").is_disabled()
-    page.locator("#tail").check()
-    page.locator("#own-said", has_text="45 of the largest class and 2 of the smallest").wait_for()
-    until(page, "playground.fixed.counts.join() === '45,10,2'")
-    assert not page.locator("#set-label_selection option[value=gamo]").is_disabled()
-
-
-def test_the_largest_table_trains(opened):
-    """5,000 rows of 256 numbers in 20 classes."""
-    line = ",".join(str(k % 10) for k in range(255))
-    rows = "".join(f"c{k % 20},{k % 17},{line}\n" for k in range(5000))
-    page = opened()
-    choose(page, rows)
-    page.locator("#own-said", has_text="5,000 rows of 256 numbers").wait_for(timeout=120_000)
-    until(page, "playground.fixed.kind === 'own'", 60)
-    start(page)
-    until(page, "playground.state.step > 5", 60)
-
-
-def test_nothing_can_be_fetched(opened):
-    page = opened()
-    refused = page.evaluate("""() => fetch("https://example.com/").then(() => "", String)""")
-    assert "Failed to fetch" in refused
-    blocked = page.evaluate("""() => new Promise(resolve => {
-        addEventListener("securitypolicyviolation", event => resolve(event.effectiveDirective));
-        const image = new Image();
-        image.src = "https://example.com/x.png";
-        document.body.append(image);
-    })""")
-    assert blocked == "img-src"
-    assert len(opened.errors) >= 2  # the browser's own words about both
-    assert all("Content Security Policy" in error or "https://example.com" in error
-               for error in opened.errors)  # fmt: skip
-    opened.errors.clear()
-    assert "https://example.com/x.png" in opened.asked  # asked for, and blocked
-    opened.asked.clear()
-
-
-def test_without_workers_it_runs_in_the_page(opened):
-    page = opened("", before="delete window.Worker")
-    until(page, "playground.state.step > 10")
-    pause(page)
-    other = opened(f"#step={step(page)}")
-    assert page.evaluate("playground.state.rows") == other.evaluate("playground.state.rows")
-
-
-@pytest.mark.parametrize("large", [False, True], ids=["usual", "large"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [PHONE, {"width": 820, "height": 1180}, LAPTOP,
-                                      {"width": 1920, "height": 1080}],
-                         ids=["390", "820", "1366", "1920"])  # fmt: skip
-def test_no_text_overlaps_or_is_cut(opened, viewport, scheme, large):
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    link = "#step=60&n_s=5" + ("&type=large" if large else "")
-    page = opened(link, viewport=viewport, color_scheme=scheme)
-    name = f"playground-{viewport['width']}-{scheme}{'-large' if large else ''}"
-
-    def look(what):
-        page.wait_for_timeout(150)
-        page.screenshot(path=SCREENSHOTS / f"{name}-{what}.png", full_page=True)
-        assert page_checks.cut(page) == [], what
-        assert page_checks.overlaps(page) == [], what
-        ratio, text = page_checks.lowest_contrast(page)
-        assert ratio >= 4.5, (what, text)
-
-    look("step 60")
-    page.get_by_role("button", name="2 “Look real” off").click()
-    page.locator("#numbers summary").click()
-    page.locator("#closer").click()
-    look("story, tables")
-    page.locator("#story-close").click()
-    page.locator("#set-n_s").fill("20")
-    page.locator("#set-n_s").press("Enter")
-    page.locator("#set-lambda_adv").fill("-1")
-    page.locator("#set-lambda_adv").press("Enter")
-    until(page, "playground.state.settings.n_s === 20")
-    look("20 features, a message")
-    names = ["a rather long name of a class", "WWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWW", "c"]
-    choose(
-        page, "".join(f"{one},{k},{k * j}\n" for one in names for k in range(12) for j in range(2))
-    )
-    until(page, "playground.fixed.kind === 'own'")
-    look("long names")
-
-
-def test_every_control_has_a_name_and_is_reached_by_keyboard(opened):
-    page = opened()
-    wanted = page.evaluate("""() => [...document.querySelectorAll("button, input, select, summary")]
-        .filter(node => node.checkVisibility() && !node.disabled && node.tabIndex >= 0).length""")
-    seen = []
-    for _ in range(wanted + 5):
-        page.keyboard.press("Tab")
-        at = page.evaluate("""() => {
-            const node = document.activeElement;
-            if (node === document.body) return null;
-            const style = getComputedStyle(node);
-            window.number ??= new Map();
-            if (!window.number.has(node)) window.number.set(node, window.number.size);
-            const label = node.labels?.[0]?.textContent ?? "";
-            return [window.number.get(node), style.outlineStyle, parseFloat(style.outlineWidth),
-                node.getAttribute("aria-label") || label || node.textContent];
-        }""")
-        if at and at[0] not in [one[0] for one in seen]:
-            seen.append(at)
-    assert len(seen) == wanted
-    for _, line, width, name in seen:
-        assert name.strip()
-        assert (line, width >= 2) == ("solid", True), name
-
-
-def test_pictures_have_texts_from_the_data(opened):
-    page = opened("#step=40")
-    entropy = page.evaluate("playground.state.rows.at(-1).entropy")
-    said_of = page.locator("#entropy svg").get_attribute("aria-label")
-    assert f"over 40 steps: entropy {entropy:.2f} now" in said_of
-    assert "Losses at step 40: D " in page.locator("#losses svg").get_attribute("aria-label")
-    assert "449 real and 60 new" in page.locator("#map svg").get_attribute("aria-label")
-    page.locator("#numbers summary").click()
-    page.locator("#tables table").nth(1).wait_for()
-    recall = page.evaluate("playground.state.now.recall")
-    cells = page.locator("#tables table").nth(1).locator("tbody tr td:last-child")
-    assert cells.all_text_contents() == [f"{one:.3f}" for one in recall]
-
-
-def test_the_link_is_copied_or_shown(opened):
-    page = opened("#n_s=3&step=2")
-    page.locator("#link").click()
-    page.locator("#link", has_text="Copied").or_(
-        page.locator("#told", has_text="n_s=3&step=2")
-    ).first.wait_for()

@@ -189,7 +189,9 @@ export class Diagram {
       bar.style.width = `${size}%`;
       bar.style.background = value < 0 ? "var(--copy)" : "var(--mixing)";
       say(bars[`${term}Said`], Math.abs(value) < 5e-5 ? "0.0" : `${value < 0 ? "−" : "+"}${(1000 * Math.abs(value)).toFixed(1)}`);
-      this.edges.thicken(term === "adv" ? "from-d" : "from-projector", 1 + size / 8);
+      const line = term === "adv" ? "from-d" : "from-projector";
+      this.edges.thicken(line, 1 + size / 8);
+      this.edges.set(line, byId(term === "adv" ? "d" : "projector"), byId("pull"), value < 0 ? "told copy" : "told", { flows: false });
     }
   }
 

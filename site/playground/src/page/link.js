@@ -5,7 +5,7 @@ import { MOST_STEPS } from "../lab.js";
 const MOST_CHANGES = 300;
 
 /** A whole number within bounds, or an Error that says so. */
-function wholeNumber(name, text, most) {
+export function wholeNumber(name, text, most) {
   if (!/^\d{1,12}$/.test(text) || Number(text) > most) {
     throw new Error(`${name} = “${shortened(text)}”: it must be a whole number from 0 to ${most}.`);
   }

@@ -1,41 +1,32 @@
 // The page: what is pressed goes to the lab as messages, what the lab sends is drawn.
-import { CHOICES, NUMBERS } from "../settings.js";
+import { MOST_SEED } from "../settings.js";
 import { MOST_STEPS } from "../lab.js";
-import { byId, element, fixed, mark, say, whole } from "./dom.js";
-import { Chart } from "./chart.js";
-import { FeatureMap } from "./map.js";
-import { Diagram } from "./diagram.js";
+import { Address } from "./address.js";
+import { byId, mark, say, whole } from "./dom.js";
+import { Pictures } from "./pictures.js";
 import { Controls } from "./controls.js";
 import { connect } from "./connection.js";
-import { read, write } from "./link.js";
+import { read, wholeNumber } from "./link.js";
 import { StoryTeller } from "./teller.js";
+import { chosenSpeed, listenToSpeed } from "./pace.js";
 import { fill } from "./tables.js";
 import { listen, said } from "./own_data.js";
-import { alarms, entropySaid, headline, lossesSaid, mapSaid } from "./words.js";
-
-const SPEEDS = [1, 2, 5, 10, 20, 40, 80, Infinity], SLOW = 2, IN_THE_FALL = 10;
-const MEASURED = ["entropy", "loss_d", "loss_adv", "loss_asc", "loss_cls"];
+import { alarms, headline } from "./words.js";
 
 /** The page and its state. */
 export class Page {
   constructor() {
     this.calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.state = { rows: [], step: 0, running: false, ticket: 0, data: "digits", pick: 0, pickOf: null };
-    this.entropy = new Chart(byId("entropy"), byId("entropy-legend"), { entropy: { label: "w at present", colour: "--made" } }, { low: 0 });
-    this.losses = new Chart(byId("losses"), byId("losses-legend"), {
-      loss_asc: { label: "L_asc, stay in class", colour: "--mixing" },
-      loss_d: { label: "L_D", colour: "--copy", dash: "6 3" },
-      loss_adv: { label: "L_adv, look real", colour: "--made" },
-      loss_cls: { label: "L_cls", colour: "--real", dash: "2 2" },
-    }, { low: 0.001, log: true });
-    this.map = new FeatureMap(byId("map"), (pick) => this.follow(pick));
-    this.diagram = new Diagram((label) => this.follow(label * this.fixed.each));
+    this.pictures = new Pictures((pick) => this.follow(pick));
     this.controls = new Controls(byId("settings"), (name, value) => this.set(name, value), (text) => this.tell(text));
     const file = JSON.parse(byId("digits-data").textContent);
     const script = document.querySelector('script[type="module"]').textContent;
     this.send = connect(file, script, (message) => this.receive(message));
     this.teller = new StoryTeller(this);
+    this.address = new Address(this);
     this.listen();
+    listenToSpeed(() => this.state.running && !this.teller.telling && this.run());
     listen((chosen) => this.load(chosen), () => this.state.file && this.load(null));
     this.openLink(true);
   }
@@ -49,27 +40,18 @@ export class Page {
         this.send({ do: "step", trains: button.dataset.step });
       });
     }
-    byId("speed").addEventListener("input", () => {
-      mark(byId("slow-motion"), "aria-pressed", "false");
-      this.newSpeed();
-    });
-    byId("slow").addEventListener("change", () => this.newSpeed());
-    byId("slow-motion").addEventListener("click", () => {
-      mark(byId("slow-motion"), "aria-pressed", String(byId("slow-motion").getAttribute("aria-pressed") !== "true"));
-      this.newSpeed();
-    });
     byId("another").addEventListener("click", () => {
       const { each } = this.fixed, label = Math.floor(this.state.pick / each);
       this.follow(label * each + ((this.state.pick + 1) % each));
     });
+    byId("seed").addEventListener("change", () => this.newSeed());
     byId("closer").addEventListener("click", () => {
       const on = byId("closer").getAttribute("aria-pressed") !== "true";
       mark(byId("closer"), "aria-pressed", String(on));
-      this.map.closer(on);
+      this.pictures.map.closer(on);
     });
     byId("large").addEventListener("change", () => this.look());
     byId("theme").addEventListener("change", () => this.look());
-    byId("link").addEventListener("click", () => this.copyLink());
     byId("told").querySelector("button").addEventListener("click", () => (byId("told").hidden = true));
     byId("digits-again").addEventListener("click", () => {
       Object.assign(this.state, { data: "digits", file: null });
@@ -78,9 +60,6 @@ export class Page {
       this.reset();
     });
     byId("numbers").addEventListener("toggle", () => this.fillTables());
-    addEventListener("hashchange", () => {
-      if (location.hash !== this.written) this.openLink(false);
-    });
     document.addEventListener("visibilitychange", () => {
       if (document.hidden && this.state.running && !this.teller.telling) {
         this.pause();
@@ -90,7 +69,6 @@ export class Page {
         this.run();
       }
     });
-    this.sayPace();
   }
 
   // What is asked of the lab
@@ -112,6 +90,7 @@ export class Page {
     byId("theme").value = asked.theme;
     byId("large").checked = asked.large;
     this.state.seed = asked.seed;
+    byId("seed").value = asked.seed;
     this.look();
     if (asked.data === "own" && !this.state.file) asked.wrong.push("This link was made with somebody’s own features, which are not in it: choose that file below, then open the link again. Shown are the digits.");
     this.state.data = asked.data === "own" && this.state.file ? "own" : "digits";
@@ -126,7 +105,7 @@ export class Page {
     if (this.state.step >= MOST_STEPS) return this.tell(`${whole(MOST_STEPS)} steps are the most that are taken: press Reset.`);
     this.state.running = true;
     this.showRunning();
-    this.send({ do: "run", ...this.speed(), ...(this.teller.telling?.run ?? {}), ...more });
+    this.send({ do: "run", ...chosenSpeed(), ...(this.teller.telling?.run ?? {}), ...more });
   }
 
   pause() {
@@ -144,28 +123,23 @@ export class Page {
     this.send({ do: "set", name, value });
   }
 
+  newSeed() {
+    const box = byId("seed");
+    try {
+      this.state.seed = wholeNumber("Seed", box.value.trim(), MOST_SEED);
+      box.removeAttribute("aria-invalid");
+      this.reset();
+    } catch (error) {
+      mark(box, "aria-invalid", "true");
+      this.tell(error.message);
+    }
+  }
+
   load(file) {
     this.teller.leave();
     this.state.loading = file ?? this.state.file;
     say(byId("own-said"), "Reading…");
     this.send({ do: "table", file, name: this.state.loading.name, split: { ratio: byId("tail").checked ? 20 : 1 } });
-  }
-
-  /** Steps a second, and in the fall of w. */
-  speed() {
-    if (byId("slow-motion").getAttribute("aria-pressed") === "true") return { speed: SLOW, slow: null };
-    return { speed: SPEEDS[byId("speed").value], slow: byId("slow").checked ? IN_THE_FALL : null };
-  }
-
-  newSpeed() {
-    this.sayPace();
-    if (this.state.running && !this.teller.telling) this.run();
-  }
-
-  sayPace() {
-    const chosen = SPEEDS[byId("speed").value], text = Number.isFinite(chosen) ? `${chosen} step${chosen > 1 ? "s" : ""} a second` : "full speed";
-    say(byId("speed-said"), text);
-    mark(byId("speed"), "aria-valuetext", text);
   }
 
   // What the lab sends
@@ -188,16 +162,15 @@ export class Page {
   opened({ fixed: part, wasm }) {
     const { counts } = (this.fixed = part);
     this.wasm = wasm;
+    this.state.now = null; // what is pending belongs to other features
     this.before = part.before;
     if (this.state.pickOf !== part.names.join()) {
       const rarest = counts.reduce((best, count, c) => (count < counts[best] ? c : best), 0);
       this.state.pick = rarest * part.each;
       this.state.pickOf = part.names.join();
     }
-    this.diagram.open(part);
-    this.map.open(part);
+    this.pictures.open(part);
     this.controls.limit(counts);
-    say(byId("map-said"), `PCA: ${Math.round(100 * part.share)}% of the variance`);
   }
 
   frame({ step, rows, settings, start, changes, now }) {
@@ -205,7 +178,6 @@ export class Page {
     for (const row of rows) state.rows.push(row);
     Object.assign(state, { step, settings, changes, now });
     this.start = start;
-    this.latest = { settings, start, changes };
     this.taken = (this.taken ?? 0) + Math.max(0, taken);
     if (!this.asked) {
       this.asked = true;
@@ -220,8 +192,8 @@ export class Page {
   }
 
   draw() {
-    const { state, fixed: part } = this, { rows, now, settings, step, pick } = state;
-    if (now.n * part.wanted.length !== now.w.length) return;
+    const { state, fixed: part } = this, { rows, now, settings, step } = state;
+    if (!now) return;
     const first = !this.firstPicture;
     this.firstPicture ??= performance.now();
     const { text, copies } = headline(rows, settings, step, now);
@@ -230,37 +202,14 @@ export class Page {
     if (copies && !this.copied && settings.oversampler === "facog" && settings.n_s > 1 && step) this.announce(`Step ${step}. ${text}`);
     this.copied = copies;
     this.rate();
-    this.diagram.draw(now, pick, rows.at(-1), settings, this.taken);
+    this.pictures.draw(state, this.teller.ghosts, this.taken);
     this.taken = 0;
-    this.drawCharts();
     this.controls.show(settings);
     this.teller.progress();
-    this.writeLink();
+    this.address.keep();
     if (first && this.state.start) this.run();
     this.state.start = false;
     if (byId("numbers").open) this.fillTables();
-  }
-
-  drawCharts() {
-    const { state, fixed: part } = this, { rows, settings, changes, now, pick } = state;
-    const most = Math.max(Math.log(Math.max(2, settings.n_s)), ...rows.map((row) => row.entropy), ...this.teller.ghosts.flatMap(({ values }) => values[0] ?? 0));
-    const even = Math.log(settings.n_s);
-    const lines = settings.n_s > 1 ? [{ value: even, words: `even mix of ${settings.n_s}: ${fixed(even)}`}, { value: 0, words: "a copy: 0" }] : [{ value: 0, words: "one feature: 0" }];
-    const marks = changes.map(({ step }) => step).slice(-12), notes = { lines, marks, ghosts: this.teller.ghosts };
-    this.entropy.draw(rows, Math.ceil(most * 1.12 * 5) / 5, notes, this.seldom("entropy", () => entropySaid(rows, settings)));
-    const { ghosts } = this.teller;
-    byId("ghosts").hidden = !ghosts.length;
-    say(byId("ghosts"), ghosts.length ? `grey: ${ghosts.map(({ label }) => label).join("; ")}` : "");
-    this.losses.draw(rows, 10, { marks }, this.seldom("losses", () => lossesSaid(rows)));
-    this.map.draw(now, pick, this.seldom("map", () => mapSaid(part, now, pick)));
-  }
-
-  /** A text alternative every second at most, and always when nothing runs. */
-  seldom(name, text) {
-    const at = performance.now(), last = (this.texts ??= {})[name] ?? -1e9;
-    if (this.state.running && at - last < 1000) return "";
-    this.texts[name] = at;
-    return text();
   }
 
   /** Steps a second, over the last two seconds. */
@@ -284,7 +233,7 @@ export class Page {
     }
     this.teller.stopped(why);
     if (why === "until" && !this.teller.telling && step >= MOST_STEPS) this.tell(`${whole(MOST_STEPS)} steps are the most that are taken.`);
-    this.writeLink(true);
+    this.address.keep(true);
   }
 
   tableRead({ summary, name }) {
@@ -314,16 +263,15 @@ export class Page {
 
   follow(pick) {
     this.state.pick = pick;
-    if (this.state.now) this.draw();
+    this.draw();
   }
 
   look() {
     const theme = byId("theme").value, large = byId("large").checked;
     document.documentElement.dataset.theme = theme;
     document.documentElement.dataset.type = large ? "large" : "usual";
-    for (const part of [this.entropy, this.losses, this.map]) part.resize();
-    this.diagram.place();
-    this.writeLink(true);
+    this.pictures.resize();
+    this.address.keep(true);
   }
 
   showRunning() {
@@ -338,42 +286,6 @@ export class Page {
 
   announce(text) {
     say(byId("announce"), text);
-  }
-
-  hash(withStep) {
-    const { seed, step, data } = this.state, { start, changes } = this.latest;
-    return write({ seed, start, changes, step: withStep ? step : 0, theme: byId("theme").value, large: byId("large").checked, data });
-  }
-
-  /** Keeps the address in step with the state; the number of steps only while nothing runs. */
-  writeLink(now = false) {
-    if (!this.latest || this.teller.telling) return;
-    const at = performance.now();
-    if (!now && at - (this.wroteAt ?? -1e9) < 1000 && this.state.running) return;
-    this.wroteAt = at;
-    const hash = this.hash(!this.state.running);
-    this.written = hash ? `#${hash}` : "";
-    if (location.hash !== this.written) history.replaceState(null, "", this.written || location.pathname + location.search);
-    say(byId("changes"), this.changesSaid());
-  }
-
-  changesSaid() {
-    const { changes } = this.latest;
-    if (!changes.length) return "";
-    const shown = changes.slice(-3).map(({ step, name, value }) => `after step ${whole(step)}: ${(NUMBERS[name] ?? CHOICES[name]).label} to ${CHOICES[name]?.options[value] ?? value}`);
-    return `Changed ${shown.join("; ")}${changes.length > 3 ? `, and ${changes.length - 3} more` : ""}.`;
-  }
-
-  async copyLink() {
-    const address = `${location.href.split("#")[0]}#${this.hash(true)}`;
-    try {
-      await navigator.clipboard.writeText(address);
-      this.announce("The link is copied: it leads to this very step.");
-      say(byId("link"), "Copied");
-    } catch {
-      this.tell(`Copy this: ${address}`);
-    }
-    setTimeout(() => say(byId("link"), "Copy link"), 2000);
   }
 
   fillTables() {

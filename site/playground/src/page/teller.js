@@ -60,7 +60,7 @@ export class StoryTeller {
       if (this.telling === telling) this.telling = null;
       if (!(error instanceof Left)) throw error;
     }
-    page.writeLink(true);
+    page.address.keep(true);
   }
 
   /** Ends the story that runs, if there is one: somebody has taken over. */
