@@ -90,7 +90,7 @@ def playground_file(tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, playground_file):
-    """Opens the playground; at the end there was no error in it and nothing was asked of any other."""
+    """Opens the playground; at the end there was no error in it, and it asked for nothing else."""
     contexts, errors, asked = [], [], []  # what stays in the last two when the test ends fails it
 
     def open_page(link="#step=1", viewport=playing.LAPTOP, before=None, **options):

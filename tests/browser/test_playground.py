@@ -10,13 +10,14 @@ from playing import pause, said, settings, start, step, until
 
 export = playground.script("export")
 COPIES = "It copies"
-# A learned run with all kinds of settings, and two that learn nothing.
+# Three that learn and two that do not. High learning rates, so that in ten steps a wrong gradient,
+# momentum or weight decay (tried: eight such faults) shows at 10 to 10,000 times the tolerance.
 SETTINGS = {
     "usual": {},
     "steered": {
         "n_s": 7, "lambda_adv": 0.3, "lambda_asc": 2.0, "temperature": 0.5,
         "label_selection": "inverse", "classifier_batches": "literal",
-        "lr_generator": 0.02, "lr_discriminator": 0.01, "lr_classifier": 0.05,
+        "lr_generator": 0.5, "lr_discriminator": 0.05, "lr_classifier": 0.3,
     },
     "only_g": {"n_s": 20, "trains": "g"},
     "dirichlet": {"oversampler": "dirichlet_weights", "n_s": 3, "label_selection": "uniform"},
@@ -74,7 +75,7 @@ def test_ten_steps_agree_with_python(opened, records, name):
         assert far(w, record["w"]) < 1e-5
         moved = [far(a["weight"], b["weight"]) for a, b in zip(
             record["start"]["generator"], record["end"]["generator"], strict=True)]  # fmt: skip
-        assert max(moved) > 1e-5  # so that the agreement says something
+        assert max(moved) > (1e-2 if name == "steered" else 1e-6)
 
 
 def test_without_webassembly_the_numbers_are_the_same(opened, records):

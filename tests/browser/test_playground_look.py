@@ -1,4 +1,4 @@
-"""How the playground looks and is reached: sizes, themes, keyboard, texts, and that nothing leaves."""
+"""How the playground looks and is reached: sizes, themes, keyboard, texts; nothing leaves it."""
 
 import page_checks
 import pytest

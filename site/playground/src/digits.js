@@ -7,10 +7,13 @@ function bytes(text) {
 
 /** Float32 numbers of little-endian float16 ones. */
 function halves(text) {
-  const raw = bytes(text), view = new DataView(raw.buffer), made = new Float32Array(raw.length / 2);
+  const raw = bytes(text),
+    view = new DataView(raw.buffer),
+    made = new Float32Array(raw.length / 2);
   for (let i = 0; i < made.length; i++) {
     const bits = view.getUint16(2 * i, true);
-    const exponent = (bits >> 10) & 31, fraction = bits & 1023;
+    const exponent = (bits >> 10) & 31,
+      fraction = bits & 1023;
     const size = exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : fraction * 2 ** -24;
     made[i] = bits >> 15 ? -size : size;
   }

@@ -6,9 +6,13 @@ import { Random } from "./numbers.js";
 export function chances(counts, selection) {
   const most = Math.max(...counts);
   const rule = {
-    gamo: (n) => most - n, inverse: (n) => 1 / n, uniform: () => 1, as_found: (n) => n,
+    gamo: (n) => most - n,
+    inverse: (n) => 1 / n,
+    uniform: () => 1,
+    as_found: (n) => n,
   }[selection];
-  const weights = [...counts].map(rule), sum = weights.reduce((a, b) => a + b, 0);
+  const weights = [...counts].map(rule),
+    sum = weights.reduce((a, b) => a + b, 0);
   return weights.map((weight) => weight / sum);
 }
 
@@ -18,8 +22,10 @@ export function drawRows(random, first, size, n, rows, at) {
     for (let j = 0; j < n; j++) rows[at + j] = first + random.below(size);
     return;
   }
-  for (let j = 0; j < n; j++) { // Floyd: at turn j draw from 0..last; what was drawn before is last
-    const last = size - n + j, pick = first + random.below(last + 1);
+  for (let j = 0; j < n; j++) {
+    // Floyd: at turn j draw from 0..last; what was drawn before is last
+    const last = size - n + j,
+      pick = first + random.below(last + 1);
     let taken = false;
     for (let k = 0; k < j; k++) taken ||= rows[at + k] === pick;
     rows[at + j] = taken ? first + last : pick;
@@ -49,7 +55,8 @@ export class Draws {
 
   /** For a step of D ("d") or G ("g"): even labels, a real feature of each, n rows to mix, noise. */
   pair(part, step, n, into) {
-    const random = new Random(this.seed, part, step), { starts } = this.source;
+    const random = new Random(this.seed, part, step),
+      { starts } = this.source;
     for (let i = 0; i < into.size; i++) {
       const label = random.below(this.classes);
       into.labels[i] = label;
@@ -61,10 +68,12 @@ export class Draws {
 
   /** For the classifier: labels by label selection, as many rows from all, n rows to mix each. */
   classifier(step, n, share, into) {
-    const random = new Random(this.seed, "classifier", step), total = this.source.labels.length;
+    const random = new Random(this.seed, "classifier", step),
+      total = this.source.labels.length;
     for (let i = 0; i < into.size; i++) {
       const u = random.uniform();
-      let label = 0, reached = share[0];
+      let label = 0,
+        reached = share[0];
       while (u >= reached && label < this.classes - 1) reached += share[++label];
       while (!share[label]) label--; // where rounding went past the last that can be chosen
       into.labels[i] = label;

@@ -77,7 +77,8 @@ export class Lab {
 
   /** Changes a setting before the next step, and notes it for the link. */
   change(name, value) {
-    const { step } = this.loop, { changes } = this;
+    const { step } = this.loop,
+      { changes } = this;
     this.settings[name] = value;
     if (!step) {
       this.start[name] = value;
@@ -93,8 +94,10 @@ export class Lab {
   check(selection) {
     const { counts } = this.source;
     if (selection !== "gamo" || counts.some((count) => count !== counts[0])) return;
-    const error = new Error(`All ${counts.length} classes have ${counts[0]} rows to learn from, so the rule N_max − N_c ` +
-      "chooses none of them: take “all classes alike”.");
+    const error = new Error(
+      `All ${counts.length} classes have ${counts[0]} rows to learn from, so the rule N_max − N_c ` +
+        "chooses none of them: take “all classes alike”.",
+    );
     error.told = true;
     throw error;
   }
@@ -163,14 +166,16 @@ export class Lab {
 
   /** Steps a second at present: slower while w falls, where that is wanted. */
   pace() {
-    const { speed, slow } = this.running, { oversampler, n_s } = this.settings;
+    const { speed, slow } = this.running,
+      { oversampler, n_s } = this.settings;
     if (!slow || oversampler !== "facog" || n_s < 2 || !this.last) return speed;
     const share = this.last.entropy / Math.log(n_s);
     return share < 0.95 && share > 0.12 ? Math.min(speed, slow) : speed;
   }
 
   turn(chain) {
-    const { running } = this, until = performance.now() + SLICE;
+    const { running } = this,
+      until = performance.now() + SLICE;
     if (!running || chain !== this.chain) return;
     try {
       while (performance.now() < until && running.next <= performance.now()) {
@@ -190,7 +195,8 @@ export class Lab {
   }
 
   schedule() {
-    const wait = this.running.next - performance.now(), { chain } = this;
+    const wait = this.running.next - performance.now(),
+      { chain } = this;
     if (wait > 4) setTimeout(() => this.turn(chain), wait);
     else this.turns.port2.postMessage(chain);
   }
@@ -206,7 +212,17 @@ export class Lab {
     this.drawn = performance.now();
     const { rows, settings, ticket, start, changes } = this;
     this.rows = [];
-    const now = this.view.now(settings), { step } = this.loop;
-    this.post({ is: "frame", ticket, step, rows, settings: { ...settings }, start: { ...start }, changes: [...changes], now });
+    const now = this.view.now(settings),
+      { step } = this.loop;
+    this.post({
+      is: "frame",
+      ticket,
+      step,
+      rows,
+      settings: { ...settings },
+      start: { ...start },
+      changes: [...changes],
+      now,
+    });
   }
 }

@@ -1,7 +1,8 @@
 // Fully connected layers with their gradients, and SGD. Rows are padded with zeros to multiples of 4.
 
 export const padded = (n) => (n + 3) & ~3;
-const MOMENTUM = 0.9, WEIGHT_DECAY = 1e-4;
+const MOMENTUM = 0.9,
+  WEIGHT_DECAY = 1e-4;
 
 /** A tensor of parameters with its gradient and its momentum. */
 class Parameter {
@@ -62,7 +63,8 @@ export class Linear {
 
   /** PyTorch's weight and bias, as `load` takes them. */
   saved() {
-    const weight = [], bias = [...this.bias.value.subarray(0, this.outputs)];
+    const weight = [],
+      bias = [...this.bias.value.subarray(0, this.outputs)];
     for (let o = 0; o < this.outputs; o++) {
       for (let i = 0; i < this.inputs; i++) weight.push(this.weight.value[i * this.out + o]);
       for (let c = 0; c < this.classes; c++) weight.push(this.table.value[c * this.out + o]);
@@ -72,9 +74,12 @@ export class Linear {
 
   /** Fills y (rows, out) from x (rows, width). */
   forward(x, y, rows, labels) {
-    const { out } = this, bias = this.bias.value, table = this.table?.value;
+    const { out } = this,
+      bias = this.bias.value,
+      table = this.table?.value;
     for (let i = 0; i < rows; i++) {
-      const at = i * out, from = table ? labels[i] * out : 0;
+      const at = i * out,
+        from = table ? labels[i] * out : 0;
       if (table) for (let o = 0; o < out; o++) y[at + o] = bias[o] + table[from + o];
       else y.set(bias, at);
     }
@@ -83,12 +88,15 @@ export class Linear {
 
   /** The parameters' gradients from dy. */
   learn(x, dy, rows, labels) {
-    const { out, arena, width } = this, bias = this.bias.gradient, table = this.table?.gradient;
+    const { out, arena, width } = this,
+      bias = this.bias.gradient,
+      table = this.table?.gradient;
     arena.product(x, 1, width, dy, out, this.weight.gradient, out, width, out, rows);
     bias.fill(0);
     table?.fill(0);
     for (let i = 0; i < rows; i++) {
-      const at = i * out, into = table ? labels[i] * out : 0;
+      const at = i * out,
+        into = table ? labels[i] * out : 0;
       for (let o = 0; o < out; o++) bias[o] += dy[at + o];
       if (table) for (let o = 0; o < out; o++) table[into + o] += dy[at + o];
     }
@@ -96,7 +104,8 @@ export class Linear {
 
   /** Fills dx (rows, width) from dy. */
   backward(dy, dx, rows) {
-    const { out, width, turned } = this, weight = this.weight.value;
+    const { out, width, turned } = this,
+      weight = this.weight.value;
     for (let i = 0; i < width; i++) {
       for (let o = 0; o < out; o++) turned[o * width + i] = weight[i * out + o];
     }
@@ -113,8 +122,7 @@ export class Network {
    */
   constructor(arena, widths, slope, most, classes = 0) {
     this.slope = slope;
-    this.layers = widths.slice(1).map(
-      (outputs, k) => new Linear(arena, widths[k], outputs, k ? 0 : classes));
+    this.layers = widths.slice(1).map((outputs, k) => new Linear(arena, widths[k], outputs, k ? 0 : classes));
     this.outputs = this.layers.map((layer) => arena.floats(most * layer.out));
     this.gradients = this.layers.map((layer) => arena.floats(most * layer.out));
     this.parameters = this.layers.flatMap((layer) => layer.parameters);
@@ -134,10 +142,12 @@ export class Network {
 
   /** The output, (rows, padded outputs), valid until the next forward pass. */
   forward(x, rows, labels) {
-    const { slope } = this, last = this.layers.length - 1;
+    const { slope } = this,
+      last = this.layers.length - 1;
     this.input = x;
     this.layers.forEach((layer, k) => {
-      const y = this.outputs[k], size = rows * layer.out;
+      const y = this.outputs[k],
+        size = rows * layer.out;
       layer.forward(k ? this.outputs[k - 1] : x, y, rows, labels);
       if (k < last) for (let i = 0; i < size; i++) if (y[i] < 0) y[i] *= slope;
     });
@@ -151,13 +161,16 @@ export class Network {
    */
   backward(rows, labels, learn, dx = null) {
     for (let k = this.layers.length - 1; k >= 0; k--) {
-      const layer = this.layers[k], dy = this.gradients[k];
+      const layer = this.layers[k],
+        dy = this.gradients[k];
       if (learn) layer.learn(k ? this.outputs[k - 1] : this.input, dy, rows, labels);
       if (!k) {
         if (dx) layer.backward(dy, dx, rows);
         return;
       }
-      const below = this.gradients[k - 1], y = this.outputs[k - 1], { slope } = this;
+      const below = this.gradients[k - 1],
+        y = this.outputs[k - 1],
+        { slope } = this;
       layer.backward(dy, below, rows);
       for (let i = 0; i < rows * layer.width; i++) if (!(y[i] > 0)) below[i] *= slope;
     }

@@ -6,10 +6,14 @@ import { exp, log } from "./numbers.js";
  * Fills their gradients. `real` real ones come first, then as many generated ones.
  */
 export function discriminatorLoss(scores, step, rows, gradient) {
-  let real = 0, made = 0, meanReal = 0, meanMade = 0;
+  let real = 0,
+    made = 0,
+    meanReal = 0,
+    meanMade = 0;
   gradient.fill(0, 0, 2 * rows * step);
   for (let i = 0; i < rows; i++) {
-    const r = scores[i * step], g = scores[(rows + i) * step];
+    const r = scores[i * step],
+      g = scores[(rows + i) * step];
     real += (1 - r) * (1 - r);
     made += g * g;
     meanReal += r;
@@ -78,14 +82,16 @@ export class Contrast {
     let total = 0;
     for (let i = 0; i < anchors; i++) {
       const at = i * all;
-      let top = -Infinity, positives = 0;
+      let top = -Infinity,
+        positives = 0;
       for (let k = 0; k < all; k++) {
         s[at + k] /= temperature;
         if (k === i) continue;
         if (s[at + k] > top) top = s[at + k];
         if (labels[k] === labels[i]) positives++;
       }
-      let sum = 0, close = 0;
+      let sum = 0,
+        close = 0;
       for (let k = 0; k < all; k++) {
         if (k === i) continue;
         if (labels[k] === labels[i]) close += s[at + k];
@@ -110,7 +116,8 @@ export class Contrast {
 /** Softmax over the first n of every row of logits that lie `step` apart. */
 export function softmax(logits, step, rows, n, w) {
   for (let i = 0; i < rows; i++) {
-    let top = -Infinity, sum = 0;
+    let top = -Infinity,
+      sum = 0;
     for (let j = 0; j < n; j++) top = Math.max(top, logits[i * step + j]);
     for (let j = 0; j < n; j++) sum += w[i * n + j] = exp(logits[i * step + j] - top);
     for (let j = 0; j < n; j++) w[i * n + j] /= sum;
@@ -123,7 +130,8 @@ export function crossEntropy(logits, step, rows, n, labels, gradient) {
   gradient.fill(0, 0, rows * step);
   for (let i = 0; i < rows; i++) {
     const at = i * step;
-    let top = -Infinity, sum = 0;
+    let top = -Infinity,
+      sum = 0;
     for (let j = 0; j < n; j++) top = Math.max(top, logits[at + j]);
     for (let j = 0; j < n; j++) sum += exp(logits[at + j] - top);
     const norm = top + log(sum);
@@ -137,7 +145,8 @@ export function crossEntropy(logits, step, rows, n, labels, gradient) {
 
 /** Entropy of w in nats and its largest weight, means over rows. */
 export function spread(w, rows, n) {
-  let entropy = 0, largest = 0;
+  let entropy = 0,
+    largest = 0;
   for (let i = 0; i < rows; i++) {
     let top = 0;
     for (let j = 0; j < n; j++) {

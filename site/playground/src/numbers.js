@@ -1,7 +1,8 @@
 // Numbers that are the same on every machine: a generator, and exp and log from + - * / alone.
 // The standard leaves Math.exp and Math.log to the browser; a link must give the same run anywhere.
 
-const LN2_HIGH = 0.693147180369123816490, LN2_LOW = 1.90821492927058770002e-10;
+const LN2_HIGH = 0.69314718036912381649,
+  LN2_LOW = 1.90821492927058770002e-10;
 const INVERSE = Float64Array.from({ length: 14 }, (_, n) => 1 / n);
 const POWERS = new Float64Array(2100); // 2^(k - 1050)
 for (let k = 0, low = 1, high = 1; k <= 1049; k++, low /= 2, high *= 2) {
@@ -21,7 +22,8 @@ export function exp(x) {
   return sum * POWERS[1050 + k];
 }
 
-const split = new Float64Array(1), words = new Uint32Array(split.buffer);
+const split = new Float64Array(1),
+  words = new Uint32Array(split.buffer);
 const TOP = new Uint8Array(new Uint32Array([1]).buffer)[0] ? 1 : 0; // the word with the exponent
 
 /** The natural logarithm of a positive number to about 1e-15; -Infinity of 0. */
@@ -41,13 +43,15 @@ export function log(x) {
     m /= 2;
     k += 1;
   }
-  const s = (m - 1) / (m + 1), square = s * s;
+  const s = (m - 1) / (m + 1),
+    square = s * s;
   let sum = 0;
   for (let n = 21; n >= 1; n -= 2) sum = sum * square + 1 / n;
   return k * LN2_HIGH + (k * LN2_LOW + 2 * s * sum);
 }
 
-function scramble(x) { // the finaliser of MurmurHash3
+function scramble(x) {
+  // the finaliser of MurmurHash3
   x = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
   x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
   return (x ^ (x >>> 16)) >>> 0;
@@ -79,7 +83,7 @@ export class Random {
     this.d = (this.d + 1) | 0;
     this.a = this.b ^ (this.b >>> 9);
     this.b = (this.c + (this.c << 3)) | 0;
-    this.c = ((this.c << 21) | (this.c >>> 11)) + sum | 0;
+    this.c = (((this.c << 21) | (this.c >>> 11)) + sum) | 0;
     return sum >>> 0;
   }
 

@@ -1,7 +1,16 @@
 // Phase 2: every step trains D, then G, then the classifier, each with fresh draws.
 import { Arena } from "./kernel.js";
 import { Network, padded } from "./layers.js";
-import { Contrast, crossEntropy, discriminatorLoss, generatorLoss, normalise, softmax, spread, unnormalise } from "./losses.js";
+import {
+  Contrast,
+  crossEntropy,
+  discriminatorLoss,
+  generatorLoss,
+  normalise,
+  softmax,
+  spread,
+  unnormalise,
+} from "./losses.js";
 import { Draws, chances, room } from "./draws.js";
 import { Random, log } from "./numbers.js";
 import { MOST_MIXED, trains } from "./settings.js";
@@ -15,7 +24,8 @@ export class TrainingError extends Error {}
 
 /** Features in rows of padded width, in an arena. */
 export function laidOut(arena, rows, dim, values) {
-  const width = padded(dim), made = arena.floats(rows * width);
+  const width = padded(dim),
+    made = arena.floats(rows * width);
   for (let i = 0; i < rows; i++) made.set(values.subarray(i * dim, (i + 1) * dim), i * width);
   return made;
 }
@@ -32,8 +42,11 @@ export class Phase2 {
    */
   constructor(source, seed, { draws = null, plain = false, used = null } = {}) {
     Object.assign(this, { source, seed, classes: source.counts.length, step: 0 });
-    const { dim } = source, width = padded(dim), { classes } = this;
-    const rows = source.labels.length, tests = source.testLabels.length;
+    const { dim } = source,
+      width = padded(dim),
+      { classes } = this;
+    const rows = source.labels.length,
+      tests = source.testLabels.length;
     const megabytes = 24 + Math.ceil((4 * (rows + tests) * width + 40 * dim * (dim + 600)) / 2 ** 20);
     const arena = (this.arena = Arena.again(used, megabytes, plain));
     this.width = width;
@@ -81,13 +94,15 @@ export class Phase2 {
 
   /** One step of D on L_adv (Eq. 3). */
   discriminatorStep(settings) {
-    const { batch, discriminator: d, width } = this, n = settings.n_s;
+    const { batch, discriminator: d, width } = this,
+      n = settings.n_s;
     this.draws.pair("d", this.step, n, batch);
     this.weigh(n);
     this.mix(n, BATCH, this.mixed, BATCH);
     this.gather(batch.real, this.mixed);
     batch.labels.copyWithin(BATCH, 0, BATCH);
-    const scores = d.forward(this.mixed, 2 * BATCH, batch.labels), apart = d.layers.at(-1).out;
+    const scores = d.forward(this.mixed, 2 * BATCH, batch.labels),
+      apart = d.layers.at(-1).out;
     const made = discriminatorLoss(scores, apart, BATCH, d.gradient());
     if (trains(settings, "d")) {
       d.backward(2 * BATCH, batch.labels, true);
@@ -103,19 +118,28 @@ export class Phase2 {
     this.draws.pair("g", this.step, n, batch);
     this.weigh(n);
     this.mix(n, BATCH, this.mixed, 0);
-    const scores = d.forward(this.mixed, BATCH, batch.labels), apart = d.layers.at(-1).out;
+    const scores = d.forward(this.mixed, BATCH, batch.labels),
+      apart = d.layers.at(-1).out;
     const adv = generatorLoss(scores, apart, BATCH, settings.lambda_adv, d.gradient());
     d.backward(BATCH, batch.labels, false, this.push.adv);
     this.gather(batch.real, this.mixed, BATCH);
     batch.labels.copyWithin(BATCH, 0, BATCH);
     normalise(projector.forward(this.mixed, 2 * BATCH), z, lengths, 2 * BATCH, embedding);
     const asc = this.contrast.loss(
-      z, batch.labels, BATCH, 2 * BATCH, settings.temperature, settings.lambda_asc, this.dz);
+      z,
+      batch.labels,
+      BATCH,
+      2 * BATCH,
+      settings.temperature,
+      settings.lambda_asc,
+      this.dz,
+    );
     unnormalise(z, this.dz, lengths, projector.gradient(), BATCH, embedding);
     projector.backward(BATCH, null, false, this.push.asc);
     const pull = { adv: this.onLogits("adv", n), asc: this.onLogits("asc", n) };
     if (trains(settings, "g")) {
-      const out = g.gradient(), step = g.layers.at(-1).out;
+      const out = g.gradient(),
+        step = g.layers.at(-1).out;
       out.fill(0, 0, BATCH * step);
       for (let i = 0; i < BATCH; i++) {
         for (let j = 0; j < n; j++) out[i * step + j] = this.pull.adv[i * n + j] + this.pull.asc[i * n + j];
@@ -132,13 +156,17 @@ export class Phase2 {
    * it moves w: the change of the entropy, mean over the batch: above 0 to an even mix, below to a copy.
    */
   onLogits(term, n) {
-    const { width, features, batch, w } = this, df = this.push[term], out = this.pull[term];
+    const { width, features, batch, w } = this,
+      df = this.push[term],
+      out = this.pull[term];
     const dw = new Float64Array(n);
     let change = 0;
     for (let i = 0; i < BATCH; i++) {
-      let along = 0, entropy = 0;
+      let along = 0,
+        entropy = 0;
       for (let j = 0; j < n; j++) {
-        const at = batch.rows[i * n + j] * width, share = w[i * n + j];
+        const at = batch.rows[i * n + j] * width,
+          share = w[i * n + j];
         let dot = 0;
         for (let k = 0; k < width; k++) dot += df[i * width + k] * features[at + k];
         dw[j] = dot;
@@ -146,7 +174,8 @@ export class Phase2 {
         if (share > 0) entropy -= share * log(share);
       }
       for (let j = 0; j < n; j++) {
-        const share = w[i * n + j], slope = share * (dw[j] - along);
+        const share = w[i * n + j],
+          slope = share * (dw[j] - along);
         out[i * n + j] = slope;
         if (share > 0) change += slope * share * (log(share) + entropy);
       }
@@ -156,7 +185,9 @@ export class Phase2 {
 
   /** One step of the classifier: cross-entropy on generated features and, "mixed", as many real ones. */
   classifierStep(settings) {
-    const { batch, classifier } = this, n = settings.n_s, { oversampler } = settings;
+    const { batch, classifier } = this,
+      n = settings.n_s,
+      { oversampler } = settings;
     this.draws.classifier(this.step, n, this.chances(settings.label_selection), batch);
     if (oversampler === "facog") this.draws.noise("classifier", this.step, batch);
     else this.draws.waits(this.step, n, batch);
@@ -168,7 +199,8 @@ export class Phase2 {
       for (let i = 0; i < BATCH; i++) batch.labels[BATCH + i] = this.source.labels[batch.real[i]];
       rows *= 2;
     }
-    const logits = classifier.forward(this.mixed, rows), apart = classifier.layers.at(-1).out;
+    const logits = classifier.forward(this.mixed, rows),
+      apart = classifier.layers.at(-1).out;
     const loss = crossEntropy(logits, apart, rows, this.classes, batch.labels, classifier.gradient());
     if (trains(settings, "classifier")) {
       classifier.backward(rows, null, true);
@@ -186,21 +218,24 @@ export class Phase2 {
 
   /** Convex weights for the batch, into w (rows, n). */
   weigh(n, oversampler = "facog", batch = this.batch) {
-    const { w } = this, { waits, size } = batch;
+    const { w } = this,
+      { waits, size } = batch;
     if (oversampler === "facog") {
       const logits = this.generator.forward(batch.noise, size, batch.labels);
       softmax(logits, this.generator.layers.at(-1).out, size, n, w);
       return;
     }
     for (let i = 0; i < size; i++) {
-      let sum = 0, top = 0;
+      let sum = 0,
+        top = 0;
       for (let j = 0; j < n; j++) {
         sum += waits[i * n + j];
         if (waits[i * n + j] > waits[i * n + top]) top = j;
       }
       for (let j = 0; j < n; j++) {
         const wait = waits[i * n + j] / sum;
-        w[i * n + j] = { uniform_weights: 1 / n, random_oversampling: j === top ? 1 : 0 }[oversampler] ?? wait;
+        w[i * n + j] =
+          { uniform_weights: 1 / n, random_oversampling: j === top ? 1 : 0 }[oversampler] ?? wait;
       }
     }
   }
@@ -212,7 +247,8 @@ export class Phase2 {
       const at = (from + i) * width;
       into.fill(0, at, at + width);
       for (let j = 0; j < n; j++) {
-        const share = w[i * n + j], row = rows[i * n + j] * width;
+        const share = w[i * n + j],
+          row = rows[i * n + j] * width;
         for (let k = 0; k < width; k++) into[at + k] += share * features[row + k];
       }
     }
@@ -227,8 +263,10 @@ export class Phase2 {
 
   /** Recall of each class on the test features. */
   recall() {
-    const { width, tests, classifier, classes } = this, labels = this.source.testLabels;
-    const right = new Float64Array(classes), all = new Float64Array(classes);
+    const { width, tests, classifier, classes } = this,
+      labels = this.source.testLabels;
+    const right = new Float64Array(classes),
+      all = new Float64Array(classes);
     const apart = classifier.layers.at(-1).out;
     for (let first = 0; first < labels.length; first += AT_ONCE) {
       const size = Math.min(AT_ONCE, labels.length - first);
@@ -246,6 +284,10 @@ export class Phase2 {
   /** All trained weights, as PyTorch lays them. */
   saved() {
     const { generator, discriminator, classifier } = this;
-    return { generator: generator.saved(), discriminator: discriminator.saved(), classifier: classifier.saved() };
+    return {
+      generator: generator.saved(),
+      discriminator: discriminator.saved(),
+      classifier: classifier.saved(),
+    };
   }
 }

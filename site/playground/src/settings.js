@@ -3,25 +3,47 @@
 export const NUMBERS = {
   n_s: { label: "Features mixed into one, n_s", low: 1, high: 20, start: 5, whole: true },
   lambda_adv: { label: "Weight of “look real”, λ_adv", low: 0, high: 1000, start: 1, slider: [0, 2, 0.05] },
-  lambda_asc: { label: "Weight of “stay in class”, λ_asc", low: 0, high: 1000, start: 0.1, slider: [0, 1, 0.05] },
-  temperature: { label: "Temperature of “stay in class”, τ", low: 1e-3, high: 100, start: 0.1, slider: [-2, 1, 0.1] },
+  lambda_asc: {
+    label: "Weight of “stay in class”, λ_asc",
+    low: 0,
+    high: 1000,
+    start: 0.1,
+    slider: [0, 1, 0.05],
+  },
+  temperature: {
+    label: "Temperature of “stay in class”, τ",
+    low: 1e-3,
+    high: 100,
+    start: 0.1,
+    slider: [-2, 1, 0.1],
+  },
   lr_generator: { label: "Learning rate of G", low: 1e-9, high: 100, start: 0.005, slider: [-5, 0, 0.1] },
   lr_discriminator: { label: "Learning rate of D", low: 1e-9, high: 100, start: 0.005, slider: [-5, 0, 0.1] },
-  lr_classifier: { label: "Learning rate of the classifier", low: 1e-9, high: 100, start: 0.005, slider: [-5, 0, 0.1] },
+  lr_classifier: {
+    label: "Learning rate of the classifier",
+    low: 1e-9,
+    high: 100,
+    start: 0.005,
+    slider: [-5, 0, 0.1],
+  },
 };
 export const CHOICES = {
   oversampler: {
     label: "Where the shares w come from",
     options: {
-      facog: "FACoG: G learns them", random_oversampling: "Random: one real feature, copied",
-      uniform_weights: "Uniform: all n_s alike", dirichlet_weights: "Dirichlet(1): by lot",
+      facog: "FACoG: G learns them",
+      random_oversampling: "Random: one real feature, copied",
+      uniform_weights: "Uniform: all n_s alike",
+      dirichlet_weights: "Dirichlet(1): by lot",
     },
   },
   label_selection: {
     label: "Classes generated for the classifier",
     options: {
-      gamo: "rare ones most: N_max − N_c", inverse: "rare ones most: 1/N_c",
-      uniform: "all classes alike", as_found: "as many as there are: N_c",
+      gamo: "rare ones most: N_max − N_c",
+      inverse: "rare ones most: 1/N_c",
+      uniform: "all classes alike",
+      as_found: "as many as there are: N_c",
     },
   },
   classifier_batches: {
@@ -31,7 +53,10 @@ export const CHOICES = {
   trains: {
     label: "A step trains",
     options: {
-      all: "D, G and classifier", d_and_g: "D and G", d: "only D", g: "only G",
+      all: "D, G and classifier",
+      d_and_g: "D and G",
+      d: "only D",
+      g: "only G",
       classifier: "only the classifier",
     },
   },
@@ -55,8 +80,13 @@ export function checked(name, text) {
     throw new Error(`${label} = “${shortened(text)}”: it must be one of ${Object.keys(options).join(", ")}.`);
   }
   if (!Object.hasOwn(NUMBERS, name)) throw new Error(`There is no setting named “${shortened(name)}”.`);
-  const { label, low, high, whole } = NUMBERS[name], value = Number(text);
-  if (String(text).trim() === "" || !(value >= low && value <= high) || (whole && value !== Math.round(value))) {
+  const { label, low, high, whole } = NUMBERS[name],
+    value = Number(text);
+  if (
+    String(text).trim() === "" ||
+    !(value >= low && value <= high) ||
+    (whole && value !== Math.round(value))
+  ) {
     const kind = whole ? "a whole number" : "a number";
     throw new Error(`${label} = “${shortened(text)}”: it must be ${kind} from ${low} to ${high}.`);
   }

@@ -5,13 +5,16 @@ import { normalise } from "./losses.js";
 import { drawRows, room } from "./draws.js";
 import { Random } from "./numbers.js";
 
-const GENERATED = 60, EACH = 6; // on the map: at most so many, and of one class
+const GENERATED = 60,
+  EACH = 6; // on the map: at most so many, and of one class
 const FITTED = 2000; // real features at most that the map is fitted on
 
 /** The two directions of most variance, and the share of it that they keep. */
 export function principal(arena, features, rows, width) {
-  const step = Math.max(1, Math.floor(rows / FITTED)), count = Math.floor((rows - 1) / step) + 1;
-  const mean = new Float64Array(width), centred = arena.floats(count * width);
+  const step = Math.max(1, Math.floor(rows / FITTED)),
+    count = Math.floor((rows - 1) / step) + 1;
+  const mean = new Float64Array(width),
+    centred = arena.floats(count * width);
   for (let i = 0; i < count; i++) {
     for (let k = 0; k < width; k++) mean[k] += features[i * step * width + k] / count;
   }
@@ -20,12 +23,14 @@ export function principal(arena, features, rows, width) {
   }
   const covariance = arena.floats(width * width);
   arena.product(centred, 1, width, centred, width, covariance, width, width, width, count);
-  let total = 0, kept = 0;
+  let total = 0,
+    kept = 0;
   for (let k = 0; k < width; k++) total += covariance[k * width + k];
   const axes = [];
   const random = new Random("map");
   for (let axis = 0; axis < 2; axis++) {
-    let v = Float64Array.from({ length: width }, () => random.normal()), value = 0;
+    let v = Float64Array.from({ length: width }, () => random.normal()),
+      value = 0;
     for (let turn = 0; turn < 200; turn++) {
       for (const other of axes) {
         let along = 0;
@@ -51,7 +56,8 @@ export function principal(arena, features, rows, width) {
 export class View {
   constructor(loop) {
     this.loop = loop;
-    const { source, arena, features, width, classes, seed } = loop, rows = source.labels.length;
+    const { source, arena, features, width, classes, seed } = loop,
+      rows = source.labels.length;
     this.map = principal(arena, features, rows, width);
     this.each = Math.max(1, Math.min(EACH, Math.floor(GENERATED / classes)));
     this.size = this.each * classes;
@@ -76,8 +82,13 @@ export class View {
 
   /** (C, embedding): the mean embedding of the real features of each class. */
   classMeans() {
-    const { loop } = this, { source, classes, embedding: e, width } = loop, means = new Float64Array(classes * e);
-    const rows = source.labels.length, most = 256, z = new Float32Array(most * e), lengths = new Float32Array(most);
+    const { loop } = this,
+      { source, classes, embedding: e, width } = loop,
+      means = new Float64Array(classes * e);
+    const rows = source.labels.length,
+      most = 256,
+      z = new Float32Array(most * e),
+      lengths = new Float32Array(most);
     for (let first = 0; first < rows; first += most) {
       const size = Math.min(most, rows - first);
       const part = loop.features.subarray(first * width, (first + size) * width);
@@ -94,7 +105,9 @@ export class View {
   draw(n) {
     if (n === this.n) return;
     this.n = n;
-    const { batch, loop } = this, { starts } = loop.source, random = new Random(loop.seed, "parents", n);
+    const { batch, loop } = this,
+      { starts } = loop.source,
+      random = new Random(loop.seed, "parents", n);
     for (let i = 0; i < this.size; i++) {
       const label = batch.labels[i];
       drawRows(random, starts[label], starts[label + 1] - starts[label], n, batch.rows, i * n);
@@ -104,7 +117,9 @@ export class View {
 
   /** Places (rows, width) features on the map: (rows, 2). */
   place(features, rows) {
-    const { mean, axes } = this.map, { width } = this.loop, made = new Float32Array(2 * rows);
+    const { mean, axes } = this.map,
+      { width } = this.loop,
+      made = new Float32Array(2 * rows);
     for (let i = 0; i < rows; i++) {
       for (let axis = 0; axis < 2; axis++) {
         let sum = 0;
@@ -117,29 +132,44 @@ export class View {
 
   /** All that does not change while it trains. */
   fixed() {
-    const { source, features, step } = this.loop, rows = source.labels.length;
+    const { source, features, step } = this.loop,
+      rows = source.labels.length;
     return {
-      kind: source.kind, names: source.names, counts: [...source.counts], starts: [...source.starts],
-      dim: source.dim, images: source.images ?? null, features: source.features, tests: source.testLabels.length,
-      labels: source.labels, points: this.place(features, rows), share: this.map.share,
-      before: step ? null : this.loop.recall(), wanted: this.batch.labels.slice(0, this.size),
-      noise: this.batch.noise.slice(), each: this.each,
+      kind: source.kind,
+      names: source.names,
+      counts: [...source.counts],
+      starts: [...source.starts],
+      dim: source.dim,
+      images: source.images ?? null,
+      features: source.features,
+      tests: source.testLabels.length,
+      labels: source.labels,
+      points: this.place(features, rows),
+      share: this.map.share,
+      before: step ? null : this.loop.recall(),
+      wanted: this.batch.labels.slice(0, this.size),
+      noise: this.batch.noise.slice(),
+      each: this.each,
     };
   }
 
   /** The generated features at present: parents, w, place, scores, embeddings; and recall. */
   now(settings) {
-    const { loop, batch, size } = this, n = settings.n_s, { width, embedding: e, classes } = loop;
+    const { loop, batch, size } = this,
+      n = settings.n_s,
+      { width, embedding: e, classes } = loop;
     this.draw(n);
     loop.weigh(n, settings.oversampler, batch);
     loop.mix(n, size, loop.mixed, 0, batch.rows);
-    const w = loop.w.slice(0, size * n), place = this.place(loop.mixed, size);
+    const w = loop.w.slice(0, size * n),
+      place = this.place(loop.mixed, size);
     const made = loop.mixed.slice(0, size * width);
     const scores = loop.discriminator.forward(loop.mixed, size, batch.labels);
     const apart = loop.discriminator.layers.at(-1).out;
     const score = Float32Array.from({ length: size }, (_, i) => scores[i * apart]);
     normalise(loop.projector.forward(loop.mixed, size), loop.z, loop.lengths, size, e);
-    const own = new Float32Array(size), other = new Float32Array(size);
+    const own = new Float32Array(size),
+      other = new Float32Array(size);
     for (let i = 0; i < size; i++) {
       other[i] = -1;
       for (let c = 0; c < classes; c++) {
@@ -151,17 +181,38 @@ export class View {
     }
     const nearest = this.nearest();
     return {
-      n, rows: batch.rows.slice(0, size * n), w, place, score, own, other, nearest, made,
+      n,
+      rows: batch.rows.slice(0, size * n),
+      w,
+      place,
+      score,
+      own,
+      other,
+      nearest,
+      made,
       recall: loop.recall(),
     };
   }
 
   /** The classes of the real features nearest to the generated ones in `loop.mixed`. */
   nearest() {
-    const { loop, size, columns, products, squares } = this, { labels } = loop.source;
-    loop.arena.product(loop.mixed, loop.width, 1, this.turned, columns, products, columns, size, columns, loop.width);
+    const { loop, size, columns, products, squares } = this,
+      { labels } = loop.source;
+    loop.arena.product(
+      loop.mixed,
+      loop.width,
+      1,
+      this.turned,
+      columns,
+      products,
+      columns,
+      size,
+      columns,
+      loop.width,
+    );
     return Int32Array.from({ length: size }, (_, i) => {
-      let best = 0, least = Infinity;
+      let best = 0,
+        least = Infinity;
       for (let k = 0; k < squares.length; k++) {
         const far = squares[k] - 2 * products[i * columns + k];
         if (far < least) [least, best] = [far, k];

@@ -15,28 +15,43 @@ export class Address {
   }
 
   hash(withStep) {
-    const { seed, step, data, changes } = this.page.state, { start } = this.page;
-    return write({ seed, start, changes, step: withStep ? step : 0, theme: byId("theme").value, large: byId("large").checked, data });
+    const { seed, step, data, changes } = this.page.state,
+      { start } = this.page;
+    return write({
+      seed,
+      start,
+      changes,
+      step: withStep ? step : 0,
+      theme: byId("theme").value,
+      large: byId("large").checked,
+      data,
+    });
   }
 
   /** The number of steps is written only while nothing runs: else a reload would first repeat them. */
   keep(now = false) {
-    const { page } = this, { running } = page.state;
+    const { page } = this,
+      { running } = page.state;
     if (!page.start || page.teller.telling) return;
     const at = performance.now();
     if (!now && running && at - (this.at ?? -1e9) < 1000) return;
     this.at = at;
     const hash = this.hash(!running);
     this.written = hash ? `#${hash}` : "";
-    if (location.hash !== this.written) history.replaceState(null, "", this.written || location.pathname + location.search);
+    if (location.hash !== this.written)
+      history.replaceState(null, "", this.written || location.pathname + location.search);
     say(byId("changes"), this.changesSaid());
   }
 
   changesSaid() {
     const { changes } = this.page.state;
     if (!changes.length) return "";
-    const shown = changes.slice(-3).map(({ step, name, value }) =>
-      `after step ${whole(step)}: ${(NUMBERS[name] ?? CHOICES[name]).label} to ${CHOICES[name]?.options[value] ?? value}`);
+    const shown = changes
+      .slice(-3)
+      .map(
+        ({ step, name, value }) =>
+          `after step ${whole(step)}: ${(NUMBERS[name] ?? CHOICES[name]).label} to ${CHOICES[name]?.options[value] ?? value}`,
+      );
     return `Changed ${shown.join("; ")}${changes.length > 3 ? `, and ${changes.length - 3} more` : ""}.`;
   }
 

@@ -1,7 +1,8 @@
 // Curves over steps as SVG: as many points as there are pixels, axes that grow in jumps.
 import { element, fixed, mark, say, shape, whole } from "./dom.js";
 
-const RIGHT = 8, TOP = 8;
+const RIGHT = 8,
+  TOP = 8;
 
 /** The next of 1, 2, 5 times a power of ten that is at least `value`. */
 export function roundUp(value) {
@@ -42,7 +43,8 @@ export class Chart {
   }
 
   y(value) {
-    const { log, low } = this.options, { high } = this;
+    const { log, low } = this.options,
+      { high } = this;
     const share = log
       ? (Math.log10(Math.max(value, low)) - Math.log10(low)) / (Math.log10(high) - Math.log10(low))
       : (value - low) / (high - low);
@@ -60,19 +62,34 @@ export class Chart {
     const ghosts = notes.ghosts ?? [];
     this.last = roundUp(Math.max(100, rows.length, ...ghosts.map(({ values }) => values.length)));
     this.high = high;
-    const key = [this.last, high, this.width, this.height, JSON.stringify(notes.lines), JSON.stringify(notes.marks), ghosts.map((one) => one.label + one.values.length).join()].join("|");
+    const key = [
+      this.last,
+      high,
+      this.width,
+      this.height,
+      JSON.stringify(notes.lines),
+      JSON.stringify(notes.marks),
+      ghosts.map((one) => one.label + one.values.length).join(),
+    ].join("|");
     if (key !== this.key) this.frame(notes, ghosts);
     this.key = key;
-    for (const name of Object.keys(this.series)) this.paths[name].setAttribute("d", this.path(rows, (row) => row[name]));
+    for (const name of Object.keys(this.series))
+      this.paths[name].setAttribute(
+        "d",
+        this.path(rows, (row) => row[name]),
+      );
     if (said) mark(this.svg, "aria-label", said);
   }
 
   path(rows, value) {
-    const bins = Math.max(50, Math.floor((this.width - this.left) / 2)), size = Math.max(1, Math.ceil(this.last / bins));
-    let d = "", open = false;
+    const bins = Math.max(50, Math.floor((this.width - this.left) / 2)),
+      size = Math.max(1, Math.ceil(this.last / bins));
+    let d = "",
+      open = false;
     for (let first = 0; first < rows.length; first += size) {
       const end = Math.min(rows.length, first + size);
-      let sum = 0, count = 0;
+      let sum = 0,
+        count = 0;
       for (let i = first; i < end; i++) {
         const one = value(rows[i]);
         if (one !== undefined && Number.isFinite(one)) {
@@ -91,7 +108,10 @@ export class Chart {
 
   /** Grid, ticks, lines and marks: what changes seldom. */
   frame({ lines = [], marks = [] }, ghosts) {
-    const { log, low } = this.options, parts = [], bottom = this.height - this.bottom, { size, left } = this;
+    const { log, low } = this.options,
+      parts = [],
+      bottom = this.height - this.bottom,
+      { size, left } = this;
     const text = (x, y, words, anchor, kind = "") => {
       const made = shape("text", { x, y, "text-anchor": anchor, class: kind });
       say(made, words);
@@ -100,16 +120,31 @@ export class Chart {
     const line = (kind, x1, y1, x2, y2) => parts.push(shape("line", { class: kind, x1, y1, x2, y2 }));
     const ticks = [];
     if (log) for (let tick = low; tick <= this.high * 1.001; tick *= 10) ticks.push(tick);
-    else for (let tick = low, by = roundUp((this.high - low) / 4); tick <= this.high * 1.001; tick += by) ticks.push(tick);
+    else
+      for (let tick = low, by = roundUp((this.high - low) / 4); tick <= this.high * 1.001; tick += by)
+        ticks.push(tick);
     for (const tick of ticks) {
       const y = this.y(tick);
       line("grid", left, y, this.width - RIGHT, y);
-      if (y < bottom - size * 0.2 || tick === ticks[0]) text(left - 4, Math.max(y + size * 0.35, size * 0.8), log ? String(Number(tick.toPrecision(1))) : fixed(tick), "end");
+      if (y < bottom - size * 0.2 || tick === ticks[0])
+        text(
+          left - 4,
+          Math.max(y + size * 0.35, size * 0.8),
+          log ? String(Number(tick.toPrecision(1))) : fixed(tick),
+          "end",
+        );
     }
     line("axis", left, bottom, this.width - RIGHT, bottom);
     text(left, this.height - 4, "0", "middle");
     text(this.width - RIGHT, this.height - 4, `step ${whole(this.last)}`, "end");
-    for (const ghost of ghosts) parts.push(shape("path", { class: "ghost", stroke: `var(${ghost.colour})`, d: this.path(ghost.values, (one) => one) }));
+    for (const ghost of ghosts)
+      parts.push(
+        shape("path", {
+          class: "ghost",
+          stroke: `var(${ghost.colour})`,
+          d: this.path(ghost.values, (one) => one),
+        }),
+      );
     for (const { value, words } of lines) {
       const y = this.y(value);
       line("mark", left, y, this.width - RIGHT, y);

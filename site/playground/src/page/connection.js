@@ -6,7 +6,11 @@ import { digitsSource } from "../digits.js";
 export function serve(scope) {
   let lab;
   scope.onmessage = ({ data }) => {
-    if (data.do === "digits") lab = new Lab((message) => scope.postMessage(message), () => digitsSource(data.file));
+    if (data.do === "digits")
+      lab = new Lab(
+        (message) => scope.postMessage(message),
+        () => digitsSource(data.file),
+      );
     else lab.receive(data);
   };
 }
@@ -14,7 +18,10 @@ export function serve(scope) {
 /** In the page: a function that sends messages to the lab. */
 export function connect(file, script, receive) {
   const inPage = () => {
-    const lab = new Lab((message) => queueMicrotask(() => receive(message)), () => digitsSource(file));
+    const lab = new Lab(
+      (message) => queueMicrotask(() => receive(message)),
+      () => digitsSource(file),
+    );
     return (message) => lab.receive(message);
   };
   let send;
@@ -23,7 +30,8 @@ export function connect(file, script, receive) {
     const worker = new Worker(address);
     const waiting = [];
     worker.onmessage = ({ data }) => receive(data);
-    worker.onerror = (event) => { // it could not be loaded: nothing that was sent is lost
+    worker.onerror = (event) => {
+      // it could not be loaded: nothing that was sent is lost
       event.preventDefault();
       worker.terminate();
       send = inPage();

@@ -11,10 +11,24 @@ export class Controls {
   }
 
   number(name) {
-    const { label, low, high, whole, slider } = NUMBERS[name], log = slider?.[0] < 0;
+    const { label, low, high, whole, slider } = NUMBERS[name],
+      log = slider?.[0] < 0;
     const [from, to, step] = slider ?? [low, high, 1];
-    const box = element("input", { type: "number", id: `set-${name}`, min: low, max: high, step: whole ? 1 : "any" });
-    const range = element("input", { type: "range", id: `slide-${name}`, min: from, max: to, step, "aria-label": `${label}, slider` });
+    const box = element("input", {
+      type: "number",
+      id: `set-${name}`,
+      min: low,
+      max: high,
+      step: whole ? 1 : "any",
+    });
+    const range = element("input", {
+      type: "range",
+      id: `slide-${name}`,
+      min: from,
+      max: to,
+      step,
+      "aria-label": `${label}, slider`,
+    });
     const exact = (place) => (log ? Number((10 ** place).toPrecision(2)) : Number(place));
     range.addEventListener("input", () => {
       const value = exact(Number(range.value));
@@ -36,7 +50,11 @@ export class Controls {
 
   choice(name) {
     const { label, options } = CHOICES[name];
-    const list = element("select", { id: `set-${name}` }, ...Object.entries(options).map(([value, text]) => element("option", { value }, text)));
+    const list = element(
+      "select",
+      { id: `set-${name}` },
+      ...Object.entries(options).map(([value, text]) => element("option", { value }, text)),
+    );
     list.addEventListener("change", () => this.set(name, list.value, list));
     this.parts[name] = { box: list, show: (value) => (list.value = value) };
     return element("div", { class: "setting" }, element("label", { for: `set-${name}` }, label), list);

@@ -1,6 +1,7 @@
 // The method as a diagram: cards that show what they do in this step, lines that are the data.
 import { byId, element, fixed, mark, paint, say, whole } from "./dom.js";
 import { Edges } from "./edges.js";
+import { Gauges } from "./gauges.js";
 
 const LISTED = 12; // classes in the classifier's card: the rarest, where there are more
 const MANY = 8; // shares in one column
@@ -11,6 +12,7 @@ export class Diagram {
   constructor(choose) {
     this.choose = choose;
     this.edges = new Edges(byId("edges"));
+    this.gauges = new Gauges(this.edges);
     new ResizeObserver(() => this.place()).observe(byId("edges").parentElement);
     byId("classes").addEventListener("keydown", (event) => this.key(event));
   }
@@ -18,32 +20,53 @@ export class Diagram {
   /** Another set of features. */
   open(fixedPart) {
     this.fixed = fixedPart;
-    const { counts, names, features } = fixedPart, most = Math.max(...counts);
-    const sorted = Float32Array.from(features.filter((_, i) => i % Math.ceil(features.length / 5000) === 0)).sort();
+    const { counts, names, features } = fixedPart,
+      most = Math.max(...counts);
+    const sorted = Float32Array.from(
+      features.filter((_, i) => i % Math.ceil(features.length / 5000) === 0),
+    ).sort();
     this.low = sorted[Math.floor(0.02 * sorted.length)];
     this.high = sorted[Math.floor(0.98 * (sorted.length - 1))];
     const narrow = names.every((name) => name.length < 3);
     byId("classes").classList.toggle("numbers", narrow);
     byId("recall").classList.toggle("numbers", narrow);
-    byId("classes").replaceChildren(...names.map((name, c) => {
-      const bar = element("b");
-      bar.style.width = `${(100 * counts[c]) / most}%`;
-      const button = element("button", {
-        type: "button", role: "radio", "aria-checked": "false", tabindex: "-1", "data-class": c,
-        "aria-label": `${name} ${whole(counts[c])} real features`,
-      }, element("span", { class: "name bdi", title: name }, name), element("span", { class: "track real" }, bar),
-      element("span", { class: "value" }, whole(counts[c])));
-      button.addEventListener("click", () => this.choose(c));
-      return button;
-    }));
+    byId("classes").replaceChildren(
+      ...names.map((name, c) => {
+        const bar = element("b");
+        bar.style.width = `${(100 * counts[c]) / most}%`;
+        const button = element(
+          "button",
+          {
+            type: "button",
+            role: "radio",
+            "aria-checked": "false",
+            tabindex: "-1",
+            "data-class": c,
+            "aria-label": `${name} ${whole(counts[c])} real features`,
+          },
+          element("span", { class: "name bdi", title: name }, name),
+          element("span", { class: "track real" }, bar),
+          element("span", { class: "value" }, whole(counts[c])),
+        );
+        button.addEventListener("click", () => this.choose(c));
+        return button;
+      }),
+    );
     const order = counts.map((_, c) => c).sort((a, b) => counts[b] - counts[a] || a - b);
     this.listed = names.length <= LISTED ? names.map((_, c) => c) : order.slice(-LISTED);
     this.bars = this.listed.map((c) => {
-      const bar = element("b"), tick = element("i"), value = element("span", { class: "value" });
+      const bar = element("b"),
+        tick = element("i"),
+        value = element("span", { class: "value" });
       const before = fixedPart.before?.[c] ?? 0;
       tick.style.left = `calc(${100 * before}% - .09rem)`;
-      const row = element("li", {}, element("span", { class: "name bdi", title: names[c] }, names[c]),
-        element("span", { class: "track" }, bar, tick), value);
+      const row = element(
+        "li",
+        {},
+        element("span", { class: "name bdi", title: names[c] }, names[c]),
+        element("span", { class: "track" }, bar, tick),
+        value,
+      );
       return { row, bar, value, c };
     });
     byId("recall").replaceChildren(...this.bars.map(({ row }) => row));
@@ -56,15 +79,25 @@ export class Diagram {
     const by = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
     if (!by) return;
     event.preventDefault();
-    const { length } = this.fixed.names, next = (this.shown + by + length) % length;
+    const { length } = this.fixed.names,
+      next = (this.shown + by + length) % length;
     this.choose(next);
     byId("classes").children[next].focus();
   }
 
   /** The lines that are always there. */
   join() {
-    const { edges } = this, [dictionary, g, parents, mix, pull, d, projector, classifier] =
-      ["dictionary", "g", "parents", "mix", "pull", "d", "projector", "classifier"].map(byId);
+    const { edges } = this,
+      [dictionary, g, parents, mix, pull, d, projector, classifier] = [
+        "dictionary",
+        "g",
+        "parents",
+        "mix",
+        "pull",
+        "d",
+        "projector",
+        "classifier",
+      ].map(byId);
     edges.set("drawn", dictionary, parents, "real");
     edges.set("w", g, parents, "made", { thick: 3 });
     edges.set("to-d", mix, d, "made", { onward: true });
@@ -86,14 +119,26 @@ export class Diagram {
     this.shares = Array.from({ length: n }, () => {
       const image = element("canvas", { class: "image", "aria-hidden": "true" });
       const strip = element("canvas", { class: "strip", "aria-hidden": "true" });
-      const bar = element("b"), track = element("span", { class: "track" }, bar), value = element("span", { class: "value" });
-      return { row: element("li", {}, ...(images ? [image] : []), strip, track, value), image, strip, bar, track, value, painted: -1 };
+      const bar = element("b"),
+        track = element("span", { class: "track" }, bar),
+        value = element("span", { class: "value" });
+      return {
+        row: element("li", {}, ...(images ? [image] : []), strip, track, value),
+        image,
+        strip,
+        bar,
+        track,
+        value,
+        painted: -1,
+      };
     });
     byId("shares").replaceChildren(...this.shares.map(({ row }) => row));
     const names = new Set();
     this.shares.forEach(({ track }, j) => {
       names.add(`share${j}`);
-      this.edges.set(`share${j}`, n > MANY && j < n / 2 ? byId("parents") : track, byId("mix"), "made", { flows: false });
+      this.edges.set(`share${j}`, n > MANY && j < n / 2 ? byId("parents") : track, byId("mix"), "made", {
+        flows: false,
+      });
     });
     this.edges.keepOnly("share", names);
     this.place();
@@ -105,17 +150,25 @@ export class Diagram {
 
   /** What a frame has. @param pick the generated feature that is followed. @param last the last step's row. */
   draw(now, pick, last, settings, steps) {
-    const { fixed: { wanted, names, features, images, dim, counts, before } } = this, label = wanted[pick], { n } = now;
+    const {
+        fixed: { wanted, names, features, images, dim, counts, before },
+      } = this,
+      label = wanted[pick],
+      { n } = now;
     if (n !== this.n) this.rows(n);
     this.shown = label;
     [...byId("classes").children].forEach((button, c) => {
       mark(button, "aria-checked", c === label);
       mark(button, "tabindex", c === label ? 0 : -1);
     });
-    say(byId("parents-title"), n === 1 ? `1 real one of ${short(names[label])}` : `${n} real ones of ${short(names[label])} × w`);
+    say(
+      byId("parents-title"),
+      n === 1 ? `1 real one of ${short(names[label])}` : `${n} real ones of ${short(names[label])} × w`,
+    );
     const shares = [...now.w.subarray(pick * n, (pick + 1) * n)];
     this.shares.forEach((one, j) => {
-      const row = now.rows[pick * n + j], key = `${row}|${this.low}`;
+      const row = now.rows[pick * n + j],
+        key = `${row}|${this.low}`;
       if (one.painted !== key) {
         one.painted = key;
         if (images) paint(one.image, images.subarray(64 * row, 64 * row + 64), 8, 0, 255, true);
@@ -127,18 +180,23 @@ export class Diagram {
     });
     this.drawMix(now, pick, shares, label);
     this.drawG(pick, settings);
-    this.drawJudges(now, pick, last, settings.oversampler === "facog");
+    this.gauges.draw(now, pick, last, settings.oversampler === "facog");
     const { recall } = now;
     for (const { row, bar, value, c } of this.bars) {
       bar.style.width = `${100 * recall[c]}%`;
       say(value, fixed(recall[c]));
-      mark(row, "aria-label", `${names[c]}: recall ${fixed(recall[c])}, before phase 2 ${fixed(before?.[c] ?? 0)}, ${whole(counts[c])} real features`);
+      mark(
+        row,
+        "aria-label",
+        `${names[c]}: recall ${fixed(recall[c])}, before phase 2 ${fixed(before?.[c] ?? 0)}, ${whole(counts[c])} real features`,
+      );
     }
     if (steps) this.edges.flow(steps);
   }
 
   drawMix(now, pick, shares, label) {
-    const { images, dim, names } = this.fixed, width = now.made.length / this.fixed.wanted.length;
+    const { images, dim, names } = this.fixed,
+      width = now.made.length / this.fixed.wanted.length;
     byId("blend").hidden = !images;
     if (images) {
       const blend = new Float32Array(64);
@@ -150,74 +208,30 @@ export class Diagram {
     }
     paint(byId("feature"), now.made.subarray(pick * width, pick * width + dim), dim, this.low, this.high);
     const near = now.nearest[pick];
-    say(byId("mix-said"), near === label ? `for class ${short(names[label])}` : `for class ${short(names[label])}; nearest real: ${short(names[near])}`);
+    say(
+      byId("mix-said"),
+      near === label
+        ? `for class ${short(names[label])}`
+        : `for class ${short(names[label])}; nearest real: ${short(names[near])}`,
+    );
   }
 
   drawG(pick, settings) {
     const learned = settings.oversampler === "facog";
-    say(byId("g-said"), learned ? "100 numbers by lot, and the class, to shares w" : "not asked: w comes from elsewhere");
+    say(
+      byId("g-said"),
+      learned ? "100 numbers by lot, and the class, to shares w" : "not asked: w comes from elsewhere",
+    );
     const key = `${pick}|${learned}`;
     if (this.noise !== key) {
       this.noise = key;
       const strip = Float32Array.from({ length: 100 }, (_, k) => this.fixed.noise[pick * 100 + k]);
       paint(byId("noise"), strip, 100, -2, 2);
       byId("noise").hidden = !learned;
-      for (const name of ["w", "from-d", "from-projector", "pull-g", "real-d"]) this.edges.show(name, learned);
+      for (const name of ["w", "from-d", "from-projector", "pull-g", "real-d"])
+        this.edges.show(name, learned);
       this.place();
     }
-  }
-
-  drawJudges(now, pick, last, learned) {
-    const bars = (this.gauges ??= this.makeGauges()), at = (score) => `${(100 * (Math.max(-0.2, Math.min(1.2, score)) + 0.2)) / 1.4}%`;
-    const has = last?.score_real !== undefined;
-    bars.real.hidden = bars.made.hidden = !has;
-    if (has) {
-      bars.real.style.left = at(last.score_real);
-      bars.made.style.left = at(last.score_generated);
-    }
-    bars.one.style.left = at(now.score[pick]);
-    say(bars.scoreReal, has ? `real ${fixed(last.score_real)}` : learned ? "no step yet" : "takes no part");
-    say(bars.scoreMade, has ? `new ${fixed(last.score_generated)}` : "");
-    say(bars.score, `◇ this one ${fixed(now.score[pick])}`);
-    bars.ownBar.style.width = `${100 * Math.max(0, now.own[pick])}%`;
-    bars.otherBar.style.width = `${100 * Math.max(0, now.other[pick])}%`;
-    say(bars.own, fixed(now.own[pick]));
-    say(bars.other, fixed(now.other[pick]));
-    for (const term of ["adv", "asc"]) {
-      const value = last?.[`pull_${term}`] ?? 0, bar = bars[term], size = 50 * Math.min(1, Math.sqrt(Math.abs(value) / 0.05));
-      bar.style.left = `${value < 0 ? 50 - size : 50}%`;
-      bar.style.width = `${size}%`;
-      bar.style.background = value < 0 ? "var(--copy)" : "var(--mixing)";
-      say(bars[`${term}Said`], Math.abs(value) < 5e-5 ? "0.0" : `${value < 0 ? "−" : "+"}${(1000 * Math.abs(value)).toFixed(1)}`);
-      const line = term === "adv" ? "from-d" : "from-projector";
-      this.edges.thicken(line, 1 + size / 8);
-      this.edges.set(line, byId(term === "adv" ? "d" : "projector"), byId("pull"), value < 0 ? "told copy" : "told", { flows: false });
-    }
-  }
-
-  makeGauges() {
-    const made = {};
-    const gauge = (host, title, name, track) => host.append(element("div", { class: "gauge" },
-      element("div", {}, element("span", {}, title), (made[name] = element("span", { class: "value" }))), track));
-    made.real = element("span", { class: "real" });
-    made.made = element("span", { class: "made" });
-    made.one = element("span", { class: "one" });
-    const line = element("div", { class: "line", "aria-hidden": "true" }, made.real, made.made, made.one);
-    made.scoreReal = element("span", { class: "value" });
-    made.scoreMade = element("span", { class: "value" });
-    made.score = element("span", { class: "value" });
-    byId("scores").append(line, element("div", { class: "gauge ends" }, element("div", { "aria-hidden": "true" }, element("span", {}, "0 made"), element("span", {}, "1 real"))),
-      element("div", { class: "gauge" }, element("div", {}, made.scoreReal, made.scoreMade, made.score)));
-    made.ownBar = element("b");
-    made.otherBar = element("b");
-    gauge(byId("closeness"), "like its own class", "own", element("div", { class: "track" }, made.ownBar));
-    gauge(byId("closeness"), "like the next one", "other", element("div", { class: "track real" }, made.otherBar));
-    byId("pulls").append(element("div", { class: "gauge ends" }, element("div", {}, element("span", {}, "← copy"), element("span", {}, "× 0.001"), element("span", {}, "mix →"))));
-    made.adv = element("b");
-    made.asc = element("b");
-    gauge(byId("pulls"), "look real", "advSaid", element("div", { class: "twosided", "aria-hidden": "true" }, made.adv));
-    gauge(byId("pulls"), "stay in class", "ascSaid", element("div", { class: "twosided", "aria-hidden": "true" }, made.asc));
-    return made;
   }
 }
 

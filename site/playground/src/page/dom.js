@@ -33,13 +33,25 @@ export function mark(node, name, value) {
 }
 
 /** A number to so many digits after the point; -0 is 0. */
-export const fixed = (value, digits = 2) => (Math.abs(value) < 0.5 / 10 ** digits ? 0 : value).toFixed(digits);
+export const fixed = (value, digits = 2) =>
+  (Math.abs(value) < 0.5 / 10 ** digits ? 0 : value).toFixed(digits);
 
 /** A whole number with commas. */
 export const whole = (value) => Math.round(value).toLocaleString("en-US");
 
 // Petroff (2021), "Accessible color sequences for data visualization", as in the lab's figures.
-const PALETTE = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"];
+const PALETTE = [
+  "#3f90da",
+  "#ffa90e",
+  "#bd1f01",
+  "#94a4a2",
+  "#832db6",
+  "#a96b59",
+  "#e76300",
+  "#b9ac70",
+  "#717581",
+  "#92dadd",
+];
 
 /** The colour of a class; past ten, hues at equal angles. */
 export const classColour = (label, classes) =>
@@ -50,7 +62,8 @@ export function paint(canvas, values, columns, low, high, grey = false) {
   const rows = Math.ceil(values.length / columns);
   if (canvas.width !== columns) canvas.width = columns;
   if (canvas.height !== rows) canvas.height = rows;
-  const context = canvas.getContext("2d"), image = context.createImageData(columns, rows);
+  const context = canvas.getContext("2d"),
+    image = context.createImageData(columns, rows);
   values.forEach((value, i) => {
     const t = Math.max(0, Math.min(1, (value - low) / (high - low || 1))) || 0; // NaN is 0
     image.data.set(grey ? [255 * t, 255 * t, 255 * t, 255] : viridis(t), 4 * i);
@@ -58,8 +71,16 @@ export function paint(canvas, values, columns, low, high, grey = false) {
   context.putImageData(image, 0, 0);
 }
 
-const STOPS = [[68, 1, 84], [65, 68, 135], [42, 120, 142], [34, 168, 132], [122, 209, 81], [253, 231, 37]];
+const STOPS = [
+  [68, 1, 84],
+  [65, 68, 135],
+  [42, 120, 142],
+  [34, 168, 132],
+  [122, 209, 81],
+  [253, 231, 37],
+];
 function viridis(t) {
-  const at = t * (STOPS.length - 1), k = Math.min(STOPS.length - 2, Math.floor(at));
+  const at = t * (STOPS.length - 1),
+    k = Math.min(STOPS.length - 2, Math.floor(at));
   return [...STOPS[k].map((low, c) => low + (at - k) * (STOPS[k + 1][c] - low)), 255];
 }

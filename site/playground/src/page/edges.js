@@ -55,7 +55,12 @@ export class Edges {
     const frame = this.svg.getBoundingClientRect();
     const box = (node) => {
       const { left, right, top, bottom } = node.getBoundingClientRect();
-      return { left: left - frame.left, right: right - frame.left, top: top - frame.top, bottom: bottom - frame.top };
+      return {
+        left: left - frame.left,
+        right: right - frame.left,
+        top: top - frame.top,
+        bottom: bottom - frame.top,
+      };
     };
     for (const edge of this.all.values()) {
       const d = this.route(box(edge.from), box(edge.to), edge, frame.height);
@@ -66,20 +71,25 @@ export class Edges {
   }
 
   route(a, b, { way, lane, onward }, height) {
-    const middle = (one) => (one.top + one.bottom) / 2, centre = (one) => (one.left + one.right) / 2;
+    const middle = (one) => (one.top + one.bottom) / 2,
+      centre = (one) => (one.left + one.right) / 2;
     if (way !== "auto") {
       if (b.left <= a.left + 10) return ""; // the cards stand below each other: no room for a lane
-      const y = way === "over" ? 5 + 6 * lane : height - 5 - 6 * lane, end = way === "over" ? "top" : "bottom";
-      const out = centre(a) + 8 * lane, into = centre(b) - 10 + 20 * lane;
+      const y = way === "over" ? 5 + 6 * lane : height - 5 - 6 * lane,
+        end = way === "over" ? "top" : "bottom";
+      const out = centre(a) + 8 * lane,
+        into = centre(b) - 10 + 20 * lane;
       return `M${out} ${a[end]}V${y}H${into}V${b[end]}`;
     }
     if (b.left >= a.right - 2) {
-      const reach = (b.left - a.right) / 2, y = Math.max(b.top + 8, Math.min(b.bottom - 8, middle(a)));
+      const reach = (b.left - a.right) / 2,
+        y = Math.max(b.top + 8, Math.min(b.bottom - 8, middle(a)));
       return `M${a.right} ${middle(a)}C${a.right + reach} ${middle(a)} ${b.left - reach} ${y} ${b.left} ${y}`;
     }
     if (b.right <= a.left + 2) {
       if (onward) return "";
-      const reach = (a.left - b.right) / 2, y = Math.max(b.top + 8, Math.min(b.bottom - 8, middle(a)));
+      const reach = (a.left - b.right) / 2,
+        y = Math.max(b.top + 8, Math.min(b.bottom - 8, middle(a)));
       return `M${a.left} ${middle(a)}C${a.left - reach} ${middle(a)} ${b.right + reach} ${y} ${b.right} ${y}`;
     }
     const x = (Math.max(a.left, b.left) + Math.min(a.right, b.right)) / 2;

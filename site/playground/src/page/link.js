@@ -14,7 +14,16 @@ export function wholeNumber(name, text, most) {
 
 /** What a hash asks for; what is not understood is listed in `wrong` and left at its default. */
 export function read(hash) {
-  const asked = { seed: 0, settings: defaults(), changes: [], step: 0, theme: "auto", large: false, data: "digits", wrong: [] };
+  const asked = {
+    seed: 0,
+    settings: defaults(),
+    changes: [],
+    step: 0,
+    theme: "auto",
+    large: false,
+    data: "digits",
+    wrong: [],
+  };
   for (const [name, text] of new URLSearchParams(hash.replace(/^#/, ""))) {
     try {
       if (name === "seed") asked.seed = wholeNumber("seed", text, MOST_SEED);
@@ -34,18 +43,24 @@ export function read(hash) {
 
 function changeOf(text) {
   const [step, name, value] = text.split(":");
-  return { step: wholeNumber("the step of a change", step ?? "", MOST_STEPS), name, value: checked(name ?? "", value ?? "") };
+  return {
+    step: wholeNumber("the step of a change", step ?? "", MOST_STEPS),
+    name,
+    value: checked(name ?? "", value ?? ""),
+  };
 }
 
 /** The hash of a state; settings at their defaults are left out. */
 export function write({ seed, start, changes, step, theme, large, data }) {
-  const parts = new URLSearchParams(), usual = defaults();
+  const parts = new URLSearchParams(),
+    usual = defaults();
   if (data === "own") parts.set("data", data);
   if (seed) parts.set("seed", seed);
   for (const name of [...Object.keys(NUMBERS), ...Object.keys(CHOICES)]) {
     if (start[name] !== usual[name]) parts.set(name, start[name]);
   }
-  if (changes.length) parts.set("then", changes.map((one) => `${one.step}:${one.name}:${one.value}`).join(","));
+  if (changes.length)
+    parts.set("then", changes.map((one) => `${one.step}:${one.name}:${one.value}`).join(","));
   if (step) parts.set("step", step);
   if (theme !== "auto") parts.set("theme", theme);
   if (large) parts.set("type", "large");

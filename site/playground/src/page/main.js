@@ -5,6 +5,7 @@ import { Address } from "./address.js";
 import { byId, mark, say, whole } from "./dom.js";
 import { Pictures } from "./pictures.js";
 import { Controls } from "./controls.js";
+import { listenToButtons } from "./buttons.js";
 import { connect } from "./connection.js";
 import { read, wholeNumber } from "./link.js";
 import { StoryTeller } from "./teller.js";
@@ -19,56 +20,23 @@ export class Page {
     this.calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.state = { rows: [], step: 0, running: false, ticket: 0, data: "digits", pick: 0, pickOf: null };
     this.pictures = new Pictures((pick) => this.follow(pick));
-    this.controls = new Controls(byId("settings"), (name, value) => this.set(name, value), (text) => this.tell(text));
+    this.controls = new Controls(
+      byId("settings"),
+      (name, value) => this.set(name, value),
+      (text) => this.tell(text),
+    );
     const file = JSON.parse(byId("digits-data").textContent);
     const script = document.querySelector('script[type="module"]').textContent;
     this.send = connect(file, script, (message) => this.receive(message));
     this.teller = new StoryTeller(this);
     this.address = new Address(this);
-    this.listen();
+    listenToButtons(this);
     listenToSpeed(() => this.state.running && !this.teller.telling && this.run());
-    listen((chosen) => this.load(chosen), () => this.state.file && this.load(null));
+    listen(
+      (chosen) => this.load(chosen),
+      () => this.state.file && this.load(null),
+    );
     this.openLink(true);
-  }
-
-  listen() {
-    byId("start").addEventListener("click", () => (this.state.running ? this.pause() : this.run()));
-    byId("reset").addEventListener("click", () => this.reset());
-    for (const button of document.querySelectorAll("[data-step]")) {
-      button.addEventListener("click", () => {
-        this.teller.leave();
-        this.send({ do: "step", trains: button.dataset.step });
-      });
-    }
-    byId("another").addEventListener("click", () => {
-      const { each } = this.fixed, label = Math.floor(this.state.pick / each);
-      this.follow(label * each + ((this.state.pick + 1) % each));
-    });
-    byId("seed").addEventListener("change", () => this.newSeed());
-    byId("closer").addEventListener("click", () => {
-      const on = byId("closer").getAttribute("aria-pressed") !== "true";
-      mark(byId("closer"), "aria-pressed", String(on));
-      this.pictures.map.closer(on);
-    });
-    byId("large").addEventListener("change", () => this.look());
-    byId("theme").addEventListener("change", () => this.look());
-    byId("told").querySelector("button").addEventListener("click", () => (byId("told").hidden = true));
-    byId("digits-again").addEventListener("click", () => {
-      Object.assign(this.state, { data: "digits", file: null });
-      say(byId("own-said"), "");
-      byId("digits-again").hidden = true;
-      this.reset();
-    });
-    byId("numbers").addEventListener("toggle", () => this.fillTables());
-    document.addEventListener("visibilitychange", () => {
-      if (document.hidden && this.state.running && !this.teller.telling) {
-        this.pause();
-        this.state.resume = true;
-      } else if (!document.hidden && this.state.resume) {
-        this.state.resume = false;
-        this.run();
-      }
-    });
   }
 
   // What is asked of the lab
@@ -80,7 +48,15 @@ export class Page {
     state.rows = [];
     state.running = until > 0;
     this.showRunning();
-    this.send({ do: "open", ticket: state.ticket, data: state.data, seed: state.seed, settings, changes, until });
+    this.send({
+      do: "open",
+      ticket: state.ticket,
+      data: state.data,
+      seed: state.seed,
+      settings,
+      changes,
+      until,
+    });
   }
 
   /** What the link asks for: settings, changes, and as many steps as it says. */
@@ -92,7 +68,10 @@ export class Page {
     this.state.seed = asked.seed;
     byId("seed").value = asked.seed;
     this.look();
-    if (asked.data === "own" && !this.state.file) asked.wrong.push("This link was made with somebody’s own features, which are not in it: choose that file below, then open the link again. Shown are the digits.");
+    if (asked.data === "own" && !this.state.file)
+      asked.wrong.push(
+        "This link was made with somebody’s own features, which are not in it: choose that file below, then open the link again. Shown are the digits.",
+      );
     this.state.data = asked.data === "own" && this.state.file ? "own" : "digits";
     if (asked.wrong.length) this.tell(`The link: ${asked.wrong.join(" ")}`);
     this.controls.show(asked.settings);
@@ -102,7 +81,8 @@ export class Page {
   }
 
   run(more = {}) {
-    if (this.state.step >= MOST_STEPS) return this.tell(`${whole(MOST_STEPS)} steps are the most that are taken: press Reset.`);
+    if (this.state.step >= MOST_STEPS)
+      return this.tell(`${whole(MOST_STEPS)} steps are the most that are taken: press Reset.`);
     this.state.running = true;
     this.showRunning();
     this.send({ do: "run", ...chosenSpeed(), ...(this.teller.telling?.run ?? {}), ...more });
@@ -116,6 +96,19 @@ export class Page {
     this.teller.leave();
     this.open({ settings: { ...this.start } });
     this.announce("Reset: step 0.");
+  }
+
+  /** One step that trains a part, or all. */
+  step(trains) {
+    this.teller.leave();
+    this.send({ do: "step", trains });
+  }
+
+  digitsAgain() {
+    Object.assign(this.state, { data: "digits", file: null });
+    say(byId("own-said"), "");
+    byId("digits-again").hidden = true;
+    this.reset();
   }
 
   set(name, value) {
@@ -139,7 +132,12 @@ export class Page {
     this.teller.leave();
     this.state.loading = file ?? this.state.file;
     say(byId("own-said"), "Reading…");
-    this.send({ do: "table", file, name: this.state.loading.name, split: { ratio: byId("tail").checked ? 20 : 1 } });
+    this.send({
+      do: "table",
+      file,
+      name: this.state.loading.name,
+      split: { ratio: byId("tail").checked ? 20 : 1 },
+    });
   }
 
   // What the lab sends
@@ -153,7 +151,8 @@ export class Page {
     if (message.is === "opened") this.opened(message);
     else if (message.is === "frame") this.frame(message);
     else if (message.is === "stopped") this.stopped(message);
-    else if (message.is === "working") say(byId("own-said"), `Training a classifier on it: ${Math.round(100 * message.share)}%`);
+    else if (message.is === "working")
+      say(byId("own-said"), `Training a classifier on it: ${Math.round(100 * message.share)}%`);
     else if (message.is === "table") this.tableRead(message);
     else if (message.is === "failed") this.failed(message);
     else if (message.is === "saved") this.savedCame?.(message);
@@ -174,7 +173,8 @@ export class Page {
   }
 
   frame({ step, rows, settings, start, changes, now }) {
-    const { state } = this, taken = step - state.step;
+    const { state } = this,
+      taken = step - state.step;
     for (const row of rows) state.rows.push(row);
     Object.assign(state, { step, settings, changes, now });
     this.start = start;
@@ -192,14 +192,16 @@ export class Page {
   }
 
   draw() {
-    const { state, fixed: part } = this, { rows, now, settings, step } = state;
+    const { state, fixed: part } = this,
+      { rows, now, settings, step } = state;
     if (!now) return;
     const first = !this.firstPicture;
     this.firstPicture ??= performance.now();
     const { text, copies } = headline(rows, settings, step, now);
     say(byId("headline"), [text, ...alarms(rows, now, part.wanted)].join(" "));
     byId("headline").parentElement.classList.toggle("copies", copies);
-    if (copies && !this.copied && settings.oversampler === "facog" && settings.n_s > 1 && step) this.announce(`Step ${step}. ${text}`);
+    if (copies && !this.copied && settings.oversampler === "facog" && settings.n_s > 1 && step)
+      this.announce(`Step ${step}. ${text}`);
     this.copied = copies;
     this.rate();
     this.pictures.draw(state, this.teller.ghosts, this.taken);
@@ -214,12 +216,17 @@ export class Page {
 
   /** Steps a second, over the last two seconds. */
   rate() {
-    const { state } = this, at = performance.now();
+    const { state } = this,
+      at = performance.now();
     this.times = (this.times ?? []).filter(([when, step]) => at - when < 2000 && step <= state.step);
     this.times.push([at, state.step]);
-    const [when, step] = this.times[0], speed = (state.step - step) / ((at - when) / 1000);
+    const [when, step] = this.times[0],
+      speed = (state.step - step) / ((at - when) / 1000);
     this.stepsPerSecond = state.running && at - when > 400 ? speed : 0;
-    say(byId("pace"), `step ${whole(state.step)}${this.stepsPerSecond ? `, ${Math.round(speed)} a second` : ""}`);
+    say(
+      byId("pace"),
+      `step ${whole(state.step)}${this.stepsPerSecond ? `, ${Math.round(speed)} a second` : ""}`,
+    );
   }
 
   stopped({ why, step }) {
@@ -227,12 +234,16 @@ export class Page {
     this.showRunning();
     this.times = [];
     this.rate();
-    const { rows, settings, now } = this.state, at = this.state.step;
+    const { rows, settings, now } = this.state,
+      at = this.state.step;
     if (why === "paused" || why === "step") {
-      this.announce(`${why === "step" ? "Step" : "Paused at step"} ${at}. ${headline(rows, settings, at, now).text}`);
+      this.announce(
+        `${why === "step" ? "Step" : "Paused at step"} ${at}. ${headline(rows, settings, at, now).text}`,
+      );
     }
     this.teller.stopped(why);
-    if (why === "until" && !this.teller.telling && step >= MOST_STEPS) this.tell(`${whole(MOST_STEPS)} steps are the most that are taken.`);
+    if (why === "until" && !this.teller.telling && step >= MOST_STEPS)
+      this.tell(`${whole(MOST_STEPS)} steps are the most that are taken.`);
     this.address.keep(true);
   }
 
@@ -242,7 +253,8 @@ export class Page {
     state.data = "own";
     said(name, summary);
     byId("digits-again").hidden = false;
-    const equal = summary.counts.every((count) => count === summary.counts[0]), settings = { ...this.start };
+    const equal = summary.counts.every((count) => count === summary.counts[0]),
+      settings = { ...this.start };
     if (equal && settings.label_selection === "gamo") settings.label_selection = "uniform";
     byId("told").hidden = true;
     this.open({ settings });
@@ -254,8 +266,13 @@ export class Page {
     this.showRunning();
     this.teller.leave();
     if (about === "table") say(byId("own-said"), this.state.file ? "The file before is still in use." : "");
-    const help = about === "run" || about === "step" ? " A learning rate may be too high: press Reset, or lower it and press Reset." : "";
-    this.tell(ours ? `This should not happen: ${text}. Press Reset; if it stays, please report it.` : text + help);
+    const help =
+      about === "run" || about === "step"
+        ? " A learning rate may be too high: press Reset, or lower it and press Reset."
+        : "";
+    this.tell(
+      ours ? `This should not happen: ${text}. Press Reset; if it stays, please report it.` : text + help,
+    );
     this.controls.show(this.state.settings ?? this.start);
   }
 
@@ -267,7 +284,8 @@ export class Page {
   }
 
   look() {
-    const theme = byId("theme").value, large = byId("large").checked;
+    const theme = byId("theme").value,
+      large = byId("large").checked;
     document.documentElement.dataset.theme = theme;
     document.documentElement.dataset.type = large ? "large" : "usual";
     this.pictures.resize();
@@ -289,10 +307,17 @@ export class Page {
   }
 
   fillTables() {
-    const { state } = this, at = performance.now();
+    const { state } = this,
+      at = performance.now();
     if (!byId("numbers").open || !state.now || (state.running && at - (this.filled ?? -1e9) < 1000)) return;
     this.filled = at;
-    fill(byId("tables"), { fixed: { ...this.fixed, before: this.before }, now: state.now, pick: state.pick, rows: state.rows, changes: state.changes });
+    fill(byId("tables"), {
+      fixed: { ...this.fixed, before: this.before },
+      now: state.now,
+      pick: state.pick,
+      rows: state.rows,
+      changes: state.changes,
+    });
   }
 
   /** The weights, as the lab has them: for tests and the console. */

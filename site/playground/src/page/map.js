@@ -1,7 +1,9 @@
 // The map: two directions of most variance, real and generated features, the hull of one's parents.
 import { classColour, mark, say, shape } from "./dom.js";
 
-const EDGE = 14, SHOWN = 1500, NAMED = 20;
+const EDGE = 14,
+  SHOWN = 1500,
+  NAMED = 20;
 
 /** The corners of the convex hull of points [[x, y], ...], in order (Andrew's monotone chain). */
 export function hull(points) {
@@ -42,12 +44,15 @@ export class FeatureMap {
   open(fixed) {
     this.fixed = fixed;
     this.now = null;
-    const { points } = fixed, xs = [], ys = [];
+    const { points } = fixed,
+      xs = [],
+      ys = [];
     for (let i = 0; i < points.length; i += 2) {
       xs.push(points[i]);
       ys.push(points[i + 1]);
     }
-    const low = (list) => list.reduce((a, b) => Math.min(a, b)), high = (list) => list.reduce((a, b) => Math.max(a, b));
+    const low = (list) => list.reduce((a, b) => Math.min(a, b)),
+      high = (list) => list.reduce((a, b) => Math.max(a, b));
     this.whole = [low(xs), high(xs), low(ys), high(ys)];
     this.near = null;
     this.resize();
@@ -65,8 +70,15 @@ export class FeatureMap {
     if (!this.close || !now) return this.whole;
     const rows = [...now.rows.subarray(pick * now.n, (pick + 1) * now.n)];
     const side = (axis) => rows.map((row) => fixed.points[2 * row + axis]);
-    const xs = side(0), ys = side(1), reach = Math.max(Math.max(...xs) - Math.min(...xs), Math.max(...ys) - Math.min(...ys), 1e-3) * 0.15;
-    return [Math.min(...xs) - reach, Math.max(...xs) + reach, Math.min(...ys) - reach, Math.max(...ys) + reach];
+    const xs = side(0),
+      ys = side(1),
+      reach = Math.max(Math.max(...xs) - Math.min(...xs), Math.max(...ys) - Math.min(...ys), 1e-3) * 0.15;
+    return [
+      Math.min(...xs) - reach,
+      Math.max(...xs) + reach,
+      Math.min(...ys) - reach,
+      Math.max(...ys) + reach,
+    ];
   }
 
   resize() {
@@ -75,13 +87,17 @@ export class FeatureMap {
     if (!this.fixed || !this.width) return;
     this.box = this.frame();
     this.shown = this.box.join();
-    const { points, labels, counts, names, starts } = this.fixed, classes = counts.length;
+    const { points, labels, counts, names, starts } = this.fixed,
+      classes = counts.length;
     const every = Math.max(1, Math.ceil(labels.length / SHOWN));
     const dots = counts.map(() => "");
-    labels.forEach((label, i) => { // few of a class are all shown
+    labels.forEach((label, i) => {
+      // few of a class are all shown
       if (counts[label] < 30 || i % every === 0) dots[label] += `M${this.at(points, i).join(" ")}h0`;
     });
-    this.real.replaceChildren(...dots.map((d, c) => shape("path", { class: "dots", stroke: classColour(c, classes), d })));
+    this.real.replaceChildren(
+      ...dots.map((d, c) => shape("path", { class: "dots", stroke: classColour(c, classes), d })),
+    );
     this.paths = counts.map(() => shape("path"));
     this.made.replaceChildren(...this.paths);
     this.paths.forEach((path, c) => (path.style.fill = classColour(c, classes)));
@@ -99,9 +115,11 @@ export class FeatureMap {
 
   /** Each class's name at the middle of its points, moved up or down past those that are there. */
   nameClasses(points, starts, names) {
-    const boxes = [], size = parseFloat(getComputedStyle(document.documentElement).fontSize) * 0.75;
+    const boxes = [],
+      size = parseFloat(getComputedStyle(document.documentElement).fontSize) * 0.75;
     names.forEach((name, c) => {
-      let x = 0, y = 0;
+      let x = 0,
+        y = 0;
       for (let i = starts[c]; i < starts[c + 1]; i++) {
         const [px, py] = this.at(points, i);
         x += px / (starts[c + 1] - starts[c]);
@@ -132,7 +150,8 @@ export class FeatureMap {
     Object.assign(this, { now, pick, said });
     if (!this.width || !this.fixed) return;
     if (this.frame().join() !== this.shown) return this.resize();
-    const { wanted, points } = this.fixed, ds = this.paths.map(() => "");
+    const { wanted, points } = this.fixed,
+      ds = this.paths.map(() => "");
     wanted.forEach((label, i) => {
       const [x, y] = this.at(now.place, i);
       ds[label] += `M${x} ${y - 4.5}l4.5 4.5l-4.5 4.5l-4.5 -4.5z`;
@@ -145,7 +164,8 @@ export class FeatureMap {
     while (this.rays.childNodes.length < parents.length) this.rays.append(shape("path"));
     while (this.rays.childNodes.length > parents.length) this.rays.lastChild.remove();
     parents.forEach(([px, py], j) => {
-      const ray = this.rays.childNodes[j], share = now.w[pick * now.n + j];
+      const ray = this.rays.childNodes[j],
+        share = now.w[pick * now.n + j];
       ray.setAttribute("d", `M${px} ${py}L${x} ${y}`);
       ray.setAttribute("stroke-width", (0.4 + 4 * share).toFixed(2));
     });
@@ -156,10 +176,14 @@ export class FeatureMap {
   /** The generated feature nearest to where the map was pressed. */
   press(event) {
     if (!this.now) return;
-    const frame = this.svg.getBoundingClientRect(), x = event.clientX - frame.left, y = event.clientY - frame.top;
-    let best = 0, least = Infinity;
+    const frame = this.svg.getBoundingClientRect(),
+      x = event.clientX - frame.left,
+      y = event.clientY - frame.top;
+    let best = 0,
+      least = Infinity;
     for (let i = 0; i < this.fixed.wanted.length; i++) {
-      const [px, py] = this.at(this.now.place, i), far = (px - x) ** 2 + (py - y) ** 2;
+      const [px, py] = this.at(this.now.place, i),
+        far = (px - x) ** 2 + (py - y) ** 2;
       if (far < least) [least, best] = [far, i];
     }
     this.choose(best);

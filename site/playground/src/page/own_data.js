@@ -3,7 +3,8 @@ import { byId, say, whole } from "./dom.js";
 
 /** Tells `load(file)` when a file is chosen or dropped, and `split()` when its option changes. */
 export function listen(load, split) {
-  const input = byId("file"), veil = byId("drop");
+  const input = byId("file"),
+    veil = byId("drop");
   input.addEventListener("change", () => {
     if (input.files[0]) load(input.files[0]);
     input.value = ""; // so that the same file, mended, can be chosen again
@@ -37,9 +38,13 @@ export function said(name, one) {
       `${one.header ? ` (“${one.labelName}”)` : ""}; cells separated by ${one.separator}${one.commas ? ", decimal commas" : ""}${one.encoding === "UTF-8" ? "" : `, read as ${one.encoding}`}.`,
     `${whole(one.tests)} rows are held out for the test; ${whole(one.train)} train, ${whole(sizes[0])} of the largest class and ${whole(sizes.at(-1))} of the smallest.`,
     "Each column is brought to mean 0 and deviation 1.",
-    one.flat ? `${one.flat} column${one.flat > 1 ? "s do" : " does"} not vary and count${one.flat > 1 ? "" : "s"} as 0.` : "",
+    one.flat
+      ? `${one.flat} column${one.flat > 1 ? "s do" : " does"} not vary and count${one.flat > 1 ? "" : "s"} as 0.`
+      : "",
     `A classifier was trained on them here first, by plain cross-entropy, ${one.steps} steps (last loss ${one.loss.toFixed(3)}), and a projector by the contrastive loss.`,
-    sizes[0] === sizes.at(-1) ? "All classes are equally large, so all are generated alike; the box above makes a long tail." : "",
+    sizes[0] === sizes.at(-1)
+      ? "All classes are equally large, so all are generated alike; the box above makes a long tail."
+      : "",
   ];
   say(byId("own-said"), notes.filter(Boolean).join(" "));
 }

@@ -1,7 +1,9 @@
 // How fast it runs: a slider, slow motion, and slower by itself while the mix falls.
 import { byId, mark, say } from "./dom.js";
 
-const SPEEDS = [1, 2, 5, 10, 20, 40, 80, Infinity], SLOW = 2, IN_THE_FALL = 10;
+const SPEEDS = [1, 2, 5, 10, 20, 40, 80, Infinity],
+  SLOW = 2,
+  IN_THE_FALL = 10;
 const pressed = () => byId("slow-motion").getAttribute("aria-pressed") === "true";
 
 /** Calls `changed` whenever the speed is another one. */

@@ -42,7 +42,8 @@ export class StoryTeller {
 
   async tell() {
     this.leave();
-    const { story, page } = this, telling = (this.telling = { story, leg: 0 });
+    const { story, page } = this,
+      telling = (this.telling = { story, leg: 0 });
     this.ghosts = [];
     byId("story-after").hidden = true;
     mark(byId("story-progress"), "value", 0);
@@ -89,8 +90,14 @@ export class StoryTeller {
   progress() {
     const { telling, page } = this;
     if (!telling?.run) return;
-    const legs = telling.story.legs, { until, from } = telling.run, part = (page.state.step - from) / (until - from);
-    mark(byId("story-progress"), "value", ((telling.leg + Math.max(0, Math.min(1, part))) / legs.length).toFixed(3));
+    const legs = telling.story.legs,
+      { until, from } = telling.run,
+      part = (page.state.step - from) / (until - from);
+    mark(
+      byId("story-progress"),
+      "value",
+      ((telling.leg + Math.max(0, Math.min(1, part))) / legs.length).toFixed(3),
+    );
     say(byId("story-leg"), `${telling.leg + 1} of ${legs.length}: ${legs[telling.leg] ?? ""}`);
   }
 
@@ -149,6 +156,9 @@ export class StoryTeller {
 
   /** Keeps the run's curve as a faint one behind the next. */
   keep(label) {
-    this.ghosts = [...this.ghosts, { label, colour: "--quiet", values: this.page.state.rows.map((row) => row.entropy) }].slice(-3);
+    this.ghosts = [
+      ...this.ghosts,
+      { label, colour: "--quiet", values: this.page.state.rows.map((row) => row.entropy) },
+    ].slice(-3);
   }
 }

@@ -22,7 +22,8 @@ export function evenness(rows, settings, last = 5) {
 
 /** The same of the generated features that the page follows, where no step has these settings yet. */
 function followed(now) {
-  let entropy = 0, largest = 0;
+  let entropy = 0,
+    largest = 0;
   for (let i = 0; i < now.w.length; i += now.n) {
     const shares = now.w.subarray(i, i + now.n);
     largest += (Math.max(...shares) * now.n) / now.w.length;
@@ -33,29 +34,66 @@ function followed(now) {
 
 /** What happens to w, in one sentence, and whether it copies. */
 export function headline(rows, settings, step, now) {
-  const { n_s: n, oversampler } = settings, measured = evenness(rows, settings);
-  if (n === 1) return { text: "One real feature, with all of the share: there is nothing to mix.", copies: true };
-  if (oversampler === "random_oversampling") return { text: "Random oversampling: each “new” feature is one real one, copied. Nothing is learned.", copies: true };
-  if (oversampler === "uniform_weights") return { text: `Uniform: each new feature is the mean of ${n} real ones. Nothing is learned.`, copies: false };
-  if (oversampler === "dirichlet_weights") return { text: `Dirichlet(1): the shares of the ${n} real ones are drawn by lot. Nothing is learned.`, copies: false };
-  if (!step) return { text: `Before training, G gives each of the ${n} real ones about the same share: ${percent(1 / n)}.`, copies: false };
-  const { even, top } = measured === null ? followed(now) : { even: measured, top: mean(rows.slice(-5), "max_weight") };
-  if (even > EVEN) return { text: `It mixes: the largest of the ${n} shares is ${percent(top)} on average; an even mix has ${percent(1 / n)}.`, copies: false };
-  if (even > COPIED) return { text: `The mix falls: one of the ${n} real ones now takes ${percent(top)} on average.`, copies: false };
-  return { text: `It copies: one real feature has ${percent(top)} of the share. G has learned random oversampling.`, copies: true };
+  const { n_s: n, oversampler } = settings,
+    measured = evenness(rows, settings);
+  if (n === 1)
+    return { text: "One real feature, with all of the share: there is nothing to mix.", copies: true };
+  if (oversampler === "random_oversampling")
+    return {
+      text: "Random oversampling: each “new” feature is one real one, copied. Nothing is learned.",
+      copies: true,
+    };
+  if (oversampler === "uniform_weights")
+    return {
+      text: `Uniform: each new feature is the mean of ${n} real ones. Nothing is learned.`,
+      copies: false,
+    };
+  if (oversampler === "dirichlet_weights")
+    return {
+      text: `Dirichlet(1): the shares of the ${n} real ones are drawn by lot. Nothing is learned.`,
+      copies: false,
+    };
+  if (!step)
+    return {
+      text: `Before training, G gives each of the ${n} real ones about the same share: ${percent(1 / n)}.`,
+      copies: false,
+    };
+  const { even, top } =
+    measured === null ? followed(now) : { even: measured, top: mean(rows.slice(-5), "max_weight") };
+  if (even > EVEN)
+    return {
+      text: `It mixes: the largest of the ${n} shares is ${percent(top)} on average; an even mix has ${percent(1 / n)}.`,
+      copies: false,
+    };
+  if (even > COPIED)
+    return {
+      text: `The mix falls: one of the ${n} real ones now takes ${percent(top)} on average.`,
+      copies: false,
+    };
+  return {
+    text: `It copies: one real feature has ${percent(top)} of the share. G has learned random oversampling.`,
+    copies: true,
+  };
 }
 
 /** What a teacher would call out, as in the lab's alarms. */
 export function alarms(rows, now, wanted) {
-  const recent = rows.slice(-RECENT), said = [];
+  const recent = rows.slice(-RECENT),
+    said = [];
   if (recent.length && recent.every((row) => row.score_real !== undefined)) {
-    const real = mean(recent, "score_real"), made = mean(recent, "score_generated");
+    const real = mean(recent, "score_real"),
+      made = mean(recent, "score_generated");
     if (real > 0.9 && made < 0.1) {
-      said.push(`D always wins: it scores real features ${fixed(real)} and new ones ${fixed(made)}. Train G faster or D slower.`);
+      said.push(
+        `D always wins: it scores real features ${fixed(real)} and new ones ${fixed(made)}. Train G faster or D slower.`,
+      );
     }
   }
   const astray = now.nearest.filter((label, i) => label !== wanted[i]).length / wanted.length;
-  if (astray > 0.1) said.push(`New features leave their class: ${percent(astray)} of them have their nearest real one in another.`);
+  if (astray > 0.1)
+    said.push(
+      `New features leave their class: ${percent(astray)} of them have their nearest real one in another.`,
+    );
   return said;
 }
 
@@ -69,9 +107,11 @@ export function recallOf(recall, counts) {
 
 /** The entropy curve in words. */
 export function entropySaid(rows, settings) {
-  if (!rows.length) return `Evenness of w: no step yet. The even mix has entropy ${fixed(Math.log(settings.n_s))}.`;
+  if (!rows.length)
+    return `Evenness of w: no step yet. The even mix has entropy ${fixed(Math.log(settings.n_s))}.`;
   const first = rows.findIndex((row) => row.n_s > 1 && row.entropy < COPIED * Math.log(row.n_s));
-  const fell = first < 0 ? "It has not fallen to a copy." : `It first fell below a tenth of that at step ${first + 1}.`;
+  const fell =
+    first < 0 ? "It has not fallen to a copy." : `It first fell below a tenth of that at step ${first + 1}.`;
   return `Evenness of w over ${rows.length} steps: entropy ${fixed(rows.at(-1).entropy)} now, ${fixed(Math.log(settings.n_s))} for an even mix. ${fell}`;
 }
 
@@ -80,13 +120,19 @@ export function lossesSaid(rows) {
   const last = rows.at(-1);
   if (!last) return "Losses: no step yet.";
   const of = (name, words) => (last[name] === undefined ? "" : `${words} ${fixed(last[name], 3)}; `);
-  return `Losses at step ${rows.length}: ${of("loss_d", "D")}${of("loss_adv", "G, look real")}${of("loss_asc", "G, stay in class")}${of("loss_cls", "classifier")}`.replace(/; $/, ".");
+  return `Losses at step ${rows.length}: ${of("loss_d", "D")}${of("loss_adv", "G, look real")}${of("loss_asc", "G, stay in class")}${of("loss_cls", "classifier")}`.replace(
+    /; $/,
+    ".",
+  );
 }
 
 /** The map in words. */
 export function mapSaid(fixedPart, now, pick) {
-  const name = fixedPart.names[fixedPart.wanted[pick]], shares = now.w.subarray(pick * now.n, (pick + 1) * now.n);
+  const name = fixedPart.names[fixedPart.wanted[pick]],
+    shares = now.w.subarray(pick * now.n, (pick + 1) * now.n);
   const top = Math.max(...shares);
-  return `Map of ${fixedPart.labels.length} real and ${fixedPart.wanted.length} new features. The one followed, of class ${name}, ` +
-    `lies among its ${now.n} real ones; the largest share is ${percent(top)}.`;
+  return (
+    `Map of ${fixedPart.labels.length} real and ${fixedPart.wanted.length} new features. The one followed, of class ${name}, ` +
+    `lies among its ${now.n} real ones; the largest share is ${percent(top)}.`
+  );
 }
