@@ -11,7 +11,7 @@ from facog_lab.config import ConfigError
 from facog_lab.runs import checkpoint, stages
 from facog_lab.runs import training as kept_training
 from facog_lab.runs.presets import experiment
-from facog_lab.runs.store import StoreError
+from facog_lab.runs.store import Run, StoreError
 
 
 @pytest.fixture
@@ -178,3 +178,54 @@ def test_a_damaged_run_is_named_and_not_used(settings):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(StoreError, match=path.name):
         _ = runs.open(settings, "cpu").phase1
+
+
+def test_an_open_experiment_builds_and_reads_everything_once(settings, outputs, monkeypatch):
+    runs.open(settings, "cpu").compare()  # all of it is made
+    built, read = [], []
+
+    def noted(owner, name, to):
+        function = getattr(owner, name)
+
+        def call(self, *given, **named):
+            to.append(self)
+            return function(self, *given, **named)
+
+        monkeypatch.setattr(owner, name, call)
+
+    noted(stages.phase1_loop.Phase1, "__init__", built)
+    noted(stages.phase2_loop.Phase2, "__init__", built)
+    noted(Run, "_read", read)
+    lab = runs.open(settings, "cpu")
+    for _ in range(2):
+        _ = lab.data, lab.phase1, lab.model, lab.dictionary, lab.source, lab.phase2
+        lab.compare()
+    methods = 1 + len(stages.nulls())
+    assert len(built) == 1 + methods  # phase 1, FACoG, the nulls
+    assert len(read) == 2 + methods  # the same, and the dictionary
+
+
+def test_a_training_that_was_broken_inside_a_step_is_opened_anew(settings, outputs, monkeypatch):
+    monkeypatch.setattr(kept_training, "SECONDS_BETWEEN_SAVES", 0.0)
+    whole = runs.open(settings, "cpu").phase1.finish()
+    expected = {name: tensor.clone() for name, tensor in whole.model.state_dict().items()}
+    for path in runs.open(settings).run("phase1").folder.iterdir():
+        path.unlink()
+    lab, step = runs.open(settings, "cpu"), stages.phase1_loop.Phase1.loss
+    first = lab.phase1
+    taken = []
+
+    def interrupted(loop, *given):
+        taken.append(loop.step)
+        if len(taken) == 6:  # in the middle of an epoch, the step half done
+            next(iter(loop.model.parameters())).data.zero_()
+            raise KeyboardInterrupt
+        return step(loop, *given)
+
+    monkeypatch.setattr(stages.phase1_loop.Phase1, "loss", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        first.finish()
+    assert lab.phase1 is not first
+    made = lab.phase1.finish().model.state_dict()
+    assert all(torch.equal(made[name], tensor) for name, tensor in expected.items())
+    assert lab.phase1 is lab.phase1
