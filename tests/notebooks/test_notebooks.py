@@ -201,7 +201,7 @@ def test_the_contract_on_a_fresh_clone(tmp_path):
     assert "Phase 1, digits" not in printed[1]  # reused
     made = clone / "outputs" / "digits"
     assert len(list((made / "phase1").iterdir())) == 1
-    assert len(list((made / "phase2").iterdir())) == 8  # FACoG and the nulls, for both values
+    assert len(list((made / "phase2").iterdir())) == 10  # FACoG, nulls, one's own: twice
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
@@ -210,7 +210,10 @@ class TestSource:
         cells = nbformat.read(notebook, as_version=4).cells
         code = [c for c in cells if c.cell_type == "code"]
         assert all(not c.outputs and c.execution_count is None for c in code)
-        assert not any(re.search(r"^\s*(class|def) ", c.source, re.M) for c in code)
+        assert not any(re.search(r"^\s*class ", c.source, re.M) for c in code)
+        lines = [line for c in code for line in ast.parse(c.source).body]
+        functions = [line for line in lines if isinstance(line, ast.FunctionDef)]
+        assert all(f.end_lineno - f.lineno < 5 for f in functions)
         assert sum("parameters" in c.metadata.get("tags", []) for c in code) == 1
         assert "parameters.guard()" in code[0].source
         assert nbformat.read(notebook, as_version=4).metadata.kernelspec.name == "python3"
@@ -234,7 +237,7 @@ class TestSource:
         main = re.search(r'parameters\.check\(main="(\w+)"', checks)[1]
         name = re.search(r"extra=(\w+\.\w+)", checks)
         configs = {"embedding.MapConfig": embedding.MapConfig,
-                   "comparisons.StudyConfig": significance.StudyConfig,
+                   "significance.StudyConfig": significance.StudyConfig,
                    "sweep.SweepConfig": sweep.SweepConfig}  # fmt: skip
         extra = configs[name[1]] if name else None
         settings = parameters.from_values(values, main, extra)
