@@ -11,7 +11,7 @@ import time
 import pytest
 import tiny
 import torch
-from test_bad_parameters import bounds
+from configs import bounds
 
 from facog_lab import generator, phase1, phase2, registry, runs
 from facog_lab.config import ConfigError, TrainingError

@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 from jupyter_client import KernelManager
-from test_panels import same, until
+from loops import same, until
 
 from facog_lab import runs
 from facog_lab.runs import presets

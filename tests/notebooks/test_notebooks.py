@@ -7,11 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 import pytest
 import torch
+from conftest import ROOT
 
 from facog_lab import runs
 from facog_lab.plots import embedding
@@ -20,7 +20,6 @@ from facog_lab.runs import checkpoint, presets, replay
 from facog_lab.study import report, significance, sweep
 from facog_lab.ui import parameters
 
-ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("0[0-68]_*.ipynb"))
 # Half of 08's points: on shared cores the whole sweep takes minutes.
 OPTIONS = {"08_sweep": ("-y", "grid: {imbalance_ratio: [20.0], n_s: [1, 5], seed: [0, 1]}")}

@@ -5,12 +5,11 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from jupyter_client import KernelManager
 
-ROOT = Path(__file__).parents[1]
 VERSIONS = ("ipykernel==6.31.0", "ipykernel==7.3.0", "ipykernel")  # and the newest
 NOT_TO_BE_HAD = "No matching distribution found"  # what pip says without an index, too
 

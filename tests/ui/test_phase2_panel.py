@@ -1,7 +1,6 @@
 import base64
 import re
 import threading
-import time
 import types
 
 import nbformat
@@ -9,12 +8,13 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from loops import same, until
 from nbclient import NotebookClient
 
 from facog_lab import runs
 from facog_lab.config import TrainingError
 from facog_lab.phase2 import Phase2
-from facog_lab.runs import checkpoint, presets, replay
+from facog_lab.runs import presets, replay
 from facog_lab.runs.store import StoreError
 from facog_lab.settings import Controls, Phase2Config
 from facog_lab.ui import heartbeat, inputs, phase2_panel
@@ -82,18 +82,6 @@ def panel(settings):
     if phase2_panel.Phase2Panel._shown is made:
         made.close()
     assert not [t for t in threading.enumerate() if t.name == "facog-training"]
-
-
-def same(one, two):
-    one, two = checkpoint.state(one), checkpoint.state(two)
-    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
-
-
-def until(holds, seconds=20):
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 class TestPhase2Panel:
