@@ -1,8 +1,8 @@
 """Kinds of folders, zips and lists that people have: each is read as they mean it, or refused, and
 what is not used is said. None may hang: a process of its own reads them, within a time.
 
-tests/faults/test_bad_data.py and tests/data/test_folders.py have more: broken images, labels that are no
-labels, one image in two classes or in both halves, members that lead out of a zip, bombs.
+tests/faults/test_bad_data.py and tests/data/test_folders.py have more: broken images, labels that
+are no labels, one image in two classes or in both halves, members that lead out of a zip, bombs.
 """
 
 import gzip
