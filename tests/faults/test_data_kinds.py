@@ -27,8 +27,6 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-pytestmark = pytest.mark.xdist_group("data kinds")  # one reader for all
-
 SECONDS = 20  # for what takes a fraction of one
 PETS = {"cat": 5, "dog": 4}
 NOBODY = 65534

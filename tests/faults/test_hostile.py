@@ -531,7 +531,6 @@ def status(url):
         return error.code
 
 
-@pytest.mark.xdist_group("lab")
 def test_the_lab_listens_here_alone_and_asks_for_its_token(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

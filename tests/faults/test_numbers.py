@@ -202,7 +202,6 @@ def test_no_tensor_that_is_no_number_reaches_a_disk(outputs):
 
 
 @pytest.mark.long
-@pytest.mark.xdist_group("alone")
 def test_what_it_costs_is_under_one_percent(outputs, monkeypatch):
     """CPU time of what a keeper does in 100 steps, as a share of the steps themselves."""
     settings = presets.experiment(phase1={"epochs": 1, "warmup_epochs": 0})
