@@ -208,7 +208,7 @@ def test_facog_learns_what_it_can():
     }.items():
         dictionary = tiny.dictionary((200, 100, 50, 30, 20))
         oversampler, _ = made({}, dictionary)
-        for step in range(600):
+        for step in range(150):
             oversampler.train_step(controls(**changes, lr_discriminator=0.05), rng("t", step))
         weights = oversampler.generate(torch.arange(5).repeat(40), controls(), rng("g")).weights
         entropies[name] = torch.special.entr(weights).sum(1).mean().item()
