@@ -14,11 +14,12 @@ help: ## this list
 demo: .venv/installed ## notebooks 00 to 06 headless, pages in outputs/index.html
 	$(BIN)/facog-lab demo
 
+# A file's tests run in one process, so what they share is made once.
 test: .venv/installed ## all tests; ARGS="-k losses" chooses some
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-faults: .venv/installed ## kills, full disks, corrupted files, malicious input: up to 25 minutes
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup tests/faults -m "long or not long" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist load -m "faults or long" $(ARGS)
 
 test-browser: .venv/browser ## JupyterLab in a real Chromium; screenshots in outputs/browser
 	$(BIN)/pytest tests/browser $(ARGS)

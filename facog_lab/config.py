@@ -61,7 +61,7 @@ class Config(BaseModel):
 
     # Fields that came after runs had been recorded, each with what those runs did. A field of that
     # value is not written down, and a record without it is read so: old keys and histories stay.
-    # A class inherits those of its bases. tests/test_keys.py fails if one is forgotten.
+    # A class inherits those of its bases. tests/test_settings.py fails if one is forgotten.
     LATER: ClassVar[dict[str, Any]] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -10,7 +10,7 @@ from facog_lab.phase2 import Phase2
 from facog_lab.runs import presets
 from facog_lab.runs.extract import extract
 
-STEPS = 100  # of phase 2
+pytestmark = pytest.mark.first
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -24,7 +24,7 @@ def one_thread():
 
 @pytest.fixture(scope="module", params=[2, 3], ids=["2 views", "3 views"])
 def both(request):
-    """Settings, the package's phase 1 and dictionary, and those of the page."""
+    """Settings, data, the package's phase 1 and dictionary, and those of the page."""
     few = {"epochs": 6, "warmup_epochs": 2, "views": request.param}  # of each learning rate some
     settings = presets.experiment(data={"dataset": "digits"}, phase1=few)
     data = load(settings.data)
@@ -32,7 +32,8 @@ def both(request):
     for _ in loop:
         pass
     model = method.phase1(settings.phase1, data)
-    return settings, loop, extract(loop, settings.dictionary), model, data
+    features = method.dictionary(model, data)
+    return settings, data, loop, extract(loop, settings.dictionary), model, features
 
 
 def same(ours, theirs):
@@ -42,24 +43,24 @@ def same(ours, theirs):
 
 
 def test_phase1_ends_with_the_same_weights(both):
-    _, loop, _, model, _ = both
+    _, _, loop, _, model, _ = both
     same(model.state_dict(), loop.model.state_dict())
 
 
 def test_the_dictionary_has_the_same_features(both):
-    _, _, made, model, data = both
-    features, labels = method.dictionary(model, data)
+    _, _, _, made, _, (features, labels) = both
     same({"f": features, "labels": labels}, {"f": made.features, "labels": made.labels})
 
 
-@pytest.mark.parametrize("n_s", [5, 20])  # 20: more than the rarest classes have
-def test_phase2_ends_with_the_same_classifier(both, n_s):
-    settings, loop, made, model, data = both
+# 20: more than the rarest classes have
+@pytest.mark.parametrize(("n_s", "steps"), [(5, 100), (20, 20)])
+def test_phase2_ends_with_the_same_classifier(both, n_s, steps):
+    settings, data, loop, made, model, features = both
     config = settings.phase2.replace(n_s=n_s)
     assert data.class_counts.min() < 20
     phase2 = Phase2(config, made, loop.model, "cpu")
-    for _ in range(STEPS):
+    for _ in range(steps):
         next(phase2)
-    classifier = method.phase2(config, model, *method.dictionary(model, data), STEPS)
+    classifier = method.phase2(config, model, *features, steps)
     same(classifier.state_dict(), phase2.classifier.state_dict())
     assert not torch.equal(classifier[-1].weight, model.classifier[-1].weight)  # it has learned

@@ -4,9 +4,9 @@ import math
 import typing
 
 import pytest
+from configs import all_configs, bounds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_keys import all_configs
 
 from facog_lab import config as base
 from facog_lab.config import ConfigError
@@ -33,15 +33,6 @@ def _number(text):
 
 
 base_booleans = {"true", "false", "yes", "no", "on", "off", "t", "f", "y", "n", "1", "0"}
-
-
-def bounds(field):
-    return {
-        key: getattr(rule, key)
-        for rule in field.metadata
-        for key in ("ge", "gt", "le", "lt")
-        if getattr(rule, key, None) is not None
-    }
 
 
 def outside(field):

@@ -1,8 +1,8 @@
 """Kinds of folders, zips and lists that people have: each is read as they mean it, or refused, and
 what is not used is said. None may hang: a process of its own reads them, within a time.
 
-tests/faults/test_bad_data.py and tests/test_images.py have more: broken images, labels that are no
-labels, one image in two classes or in both halves, members that lead out of a zip, bombs.
+tests/faults/test_bad_data.py and tests/data/test_folders.py have more: broken images, labels that
+are no labels, one image in two classes or in both halves, members that lead out of a zip, bombs.
 """
 
 import gzip
@@ -26,8 +26,6 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
-
-pytestmark = pytest.mark.xdist_group("data kinds")  # one reader for all
 
 SECONDS = 20  # for what takes a fraction of one
 PETS = {"cat": 5, "dog": 4}

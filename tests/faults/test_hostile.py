@@ -66,7 +66,7 @@ RUNNERS = {
     *("import_module", "run_path", "run_module", "exec_module", "spec_from_file_location"),
     *("popen", "execv", "execve", "execvp", "spawnv", "read_pickle", "unsafe_load", "full_load"),
 }
-# A class of cluster by its name, from a list of packages: tests/test_clusters.py.
+# A class of cluster by its name, from a list of packages: tests/study/test_clusters.py.
 ALLOWED = {
     "clusters.py: calls importlib.import_module",
     "registry.py: calls importlib.import_module",  # of our own modules
@@ -329,7 +329,7 @@ def test_a_link_in_a_zip_is_not_followed(tmp_path):
         assert archive.read("train/dog/link.png") == str(secret).encode()
 
 
-# Code in parameters: tests/test_parameters.py has the cells; here papermill itself
+# Code in parameters: tests/ui/test_parameters.py has the cells; here papermill itself
 
 
 @pytest.mark.parametrize(
@@ -532,7 +532,6 @@ def status(url):
         return error.code
 
 
-@pytest.mark.xdist_group("lab")
 def test_the_lab_listens_here_alone_and_asks_for_its_token(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -11,7 +11,7 @@ import time
 import pytest
 import tiny
 import torch
-from test_bad_parameters import bounds
+from configs import bounds
 
 from facog_lab import generator, phase1, phase2, registry, runs
 from facog_lab.config import ConfigError, TrainingError
@@ -202,7 +202,6 @@ def test_no_tensor_that_is_no_number_reaches_a_disk(outputs):
 
 
 @pytest.mark.long
-@pytest.mark.xdist_group("alone")
 def test_what_it_costs_is_under_one_percent(outputs, monkeypatch):
     """CPU time of what a keeper does in 100 steps, as a share of the steps themselves."""
     settings = presets.experiment(phase1={"epochs": 1, "warmup_epochs": 0})

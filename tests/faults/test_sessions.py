@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 from jupyter_client import KernelManager
-from test_panels import same, until
+from loops import same, until
 
 from facog_lab import runs
 from facog_lab.runs import presets
@@ -108,7 +108,6 @@ def handles(outputs):
 
 
 @pytest.mark.long
-@pytest.mark.xdist_group("alone")
 def test_a_long_session_of_the_panel(outputs, monkeypatch):
     """FACOG_SOAK_SECONDS of phase 2 with the panel's loop; 1800 is what the promise is about."""
     settings = presets.experiment(

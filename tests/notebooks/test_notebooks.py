@@ -2,16 +2,13 @@
 
 import ast
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import nbformat
 import pytest
 import torch
+from conftest import ROOT
+from executed import outputs_of, papermill
 
 from facog_lab import runs
 from facog_lab.plots import embedding
@@ -20,27 +17,15 @@ from facog_lab.runs import checkpoint, presets, replay
 from facog_lab.study import report, significance, sweep
 from facog_lab.ui import parameters
 
-ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("0[0-68]_*.ipynb"))
-# Half of 08's points: on shared cores the whole sweep takes minutes.
-OPTIONS = {"08_sweep": ("-y", "grid: {imbalance_ratio: [20.0], n_s: [1, 5], seed: [0, 1]}")}
+# Two of 08's points: on shared cores the whole sweep takes minutes.
+OPTIONS = {"08_sweep": ("-y", "grid: {imbalance_ratio: [20.0], n_s: [1, 5], seed: [0]}")}
 PLOTLY = "application/vnd.plotly.v1+json"
 
-
-def papermill(notebook, out, *options, cwd, outputs):
-    environment = os.environ | {"FACOG_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "papermill", notebook, out, *options, "--no-progress-bar"],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=500,
-    )
+pytestmark = pytest.mark.first
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def executed(tmp_path_factory):
     """All notebooks run in order into one outputs folder, from a folder outside the project."""
     folder = tmp_path_factory.mktemp("executed")
@@ -54,12 +39,6 @@ def executed(tmp_path_factory):
     return results
 
 
-def outputs_of(path):
-    cells = nbformat.read(path, as_version=4).cells
-    return [output for cell in cells for output in cell.get("outputs", [])]
-
-
-@pytest.mark.xdist_group("notebooks")
 class TestExecuted:
     @pytest.mark.parametrize("stem", [n.stem for n in NOTEBOOKS])
     def test_figures_hold_data_and_nothing_warns(self, executed, stem):
@@ -103,20 +82,18 @@ class TestExecuted:
     def test_08_has_a_row_a_point_and_makes_what_they_share_once(self, executed):
         outputs = executed["08_sweep"].parent / "outputs"
         rows = [json.loads(p.read_text()) for p in outputs.glob("sweeps/03_phase2/*/row.json")]
-        assert {(r["values"]["n_s"], r["values"]["seed"]) for r in rows} == {
-            (1, 0), (1, 1), (5, 0), (5, 1),
-        }  # fmt: skip
+        assert {(r["values"]["n_s"], r["values"]["seed"]) for r in rows} == {(1, 0), (5, 0)}
         made = [
             path.read_text().count("Phase 1, digits: 80 steps in")
             for path in outputs.glob("sweeps/03_phase2/*/executed.ipynb")
         ]
-        assert sorted(made) == [0, 0, 1, 1]  # one for each seed
+        assert sorted(made) == [0, 1]
         text = "".join(o["data"].get("text/html", "") for o in outputs_of(executed["08_sweep"])
                        if "data" in o)  # fmt: skip
         targets = set(re.findall(r'href="(outputs/sweeps/03_phase2/\w+/executed.ipynb)"', text))
-        assert len(targets) == 4
+        assert len(targets) == 2
         assert all((outputs.parent / target).exists() for target in targets)
-        assert "4 of 4 points, 0 failed" in text
+        assert "2 of 2 points, 0 failed" in text
 
     def test_every_notebook_shows_the_settings_in_use(self, executed):
         """What a parameter left to the preset became, in the cell after the parameters."""
@@ -135,20 +112,6 @@ class TestExecuted:
         for stem, path in executed.items():
             assert report.found_alarms(nbformat.read(path, as_version=4)) == [], stem
 
-    @pytest.mark.parametrize(
-        ("stem", "epochs"), [("01_phase1", "epochs"), ("03_phase2", "phase1_epochs")]
-    )
-    def test_a_network_that_stays_underfit_is_called_out(self, stem, epochs, tmp_path):
-        out = tmp_path / "out.ipynb"
-        options = ["-p", epochs, "2", *(["-p", "epochs", "2"] if epochs != "epochs" else [])]
-        run = papermill(
-            str(ROOT / "notebooks" / f"{stem}.ipynb"), str(out), *options,
-            cwd=tmp_path, outputs=tmp_path / "outputs",
-        )  # fmt: skip
-        assert run.returncode == 0, run.stderr[-3000:]
-        (alarm,) = report.found_alarms(nbformat.read(out, as_version=4))
-        assert re.match(r"Phase 1 is underfit: .* \d+%, as a mean .*guessing gives 10%", alarm)
-
     def test_a_class_has_one_colour_in_every_figure(self, executed):
         """Ten classes, ten colours; the maps of 04 use them by class."""
         figures = [
@@ -163,45 +126,6 @@ class TestExecuted:
         assert len(colours) == 10
         for name, seen in colours.items():
             assert seen == {class_colours(10)[int(name)]}
-
-    def test_a_bad_parameter_ends_before_any_work(self, tmp_path):
-        run = papermill(
-            str(ROOT / "notebooks" / "03_phase2.ipynb"), "out.ipynb", "-p", "n_s", "99",
-            cwd=tmp_path, outputs=tmp_path / "outputs",
-        )  # fmt: skip
-        assert run.returncode != 0
-        assert re.search(r"n_s = 99: .*at least 1, at most 20", run.stderr)
-        assert not (tmp_path / "outputs").exists()
-
-
-@pytest.mark.xdist_group("clone")
-def test_the_contract_on_a_fresh_clone(tmp_path):
-    """`cd notebooks && papermill 03_phase2.ipynb out.ipynb -p n_s 5`, twice, for two values."""
-    if shutil.which("git") is None or not (ROOT / ".git").exists():
-        pytest.skip("this is not a git checkout, so there is nothing to clone")
-    clone = tmp_path / "clone"
-    subprocess.run(["git", "clone", "-q", ROOT.as_uri(), clone], check=True)
-    environment = os.environ | {"PYTHONPATH": str(clone), "OMP_NUM_THREADS": "1"}
-    environment.pop("FACOG_OUTPUTS", None)
-    printed = []
-    for n_s in ("5", "3"):
-        subprocess.run(
-            [sys.executable, "-m", "papermill", "03_phase2.ipynb", "out.ipynb", "-p", "n_s", n_s],
-            cwd=clone / "notebooks",
-            env=environment,
-            check=True,
-            capture_output=True,
-            timeout=500,
-        )
-        outputs = outputs_of(clone / "notebooks" / "out.ipynb")
-        printed.append("".join(o.get("text", "") for o in outputs))
-        shown = "".join(o.get("data", {}).get("text/plain", "") for o in outputs)
-        assert f"n_s={n_s}" in shown  # the settings
-    assert "Phase 1, digits" in printed[0]  # made, with progress
-    assert "Phase 1, digits" not in printed[1]  # reused
-    made = clone / "outputs" / "digits"
-    assert len(list((made / "phase1").iterdir())) == 1
-    assert len(list((made / "phase2").iterdir())) == 10  # FACoG, nulls, one's own: twice
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)

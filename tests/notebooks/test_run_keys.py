@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import re
 import zipfile
-from pathlib import Path
 
 import listed
 import nbformat
@@ -13,6 +12,7 @@ import numpy as np
 import papermill
 import pytest
 import tiny
+from conftest import ROOT
 from PIL import Image
 
 from facog_lab import registry
@@ -22,7 +22,7 @@ from facog_lab.runs import presets, stages
 from facog_lab.study import run_grid
 from facog_lab.ui import parameters
 
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("0[0-8]_*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("0[0-8]_*.ipynb"))
 WALK = NOTEBOOKS[:7]  # 00 to 06; 08 runs others of them
 STUDIES = ("05_ablations", "06_benchmark")  # which make what is missing by their command
 PUBLISHED = ("mnist", "fashion_mnist", "cifar10", "cifar100")

@@ -3,9 +3,9 @@
 import json
 import os
 import re
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from benchmarks import readme, rows
 from facog_lab.paths import StoreError
@@ -112,14 +112,13 @@ def test_facog_reaches_the_papers_table_1(dataset, acsa, gm):
 
 
 def test_the_readme_holds_the_tables_of_the_result_files():
-    text = (Path(__file__).parents[1] / "README.md").read_text()
+    text = (ROOT / "README.md").read_text()
     assert "<!-- results: fashion_mnist_lt_cpu -->" in text
     assert readme.filled(text) == text
 
 
 def test_every_link_of_the_pages_leads_somewhere():
-    root = Path(__file__).parents[1]
-    for page in [*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("benchmarks/**/*.md")]:
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links {target}"
 

@@ -5,13 +5,16 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from jupyter_client import KernelManager
 
-ROOT = Path(__file__).parents[1]
-VERSIONS = ("ipykernel==6.31.0", "ipykernel==7.3.0", "ipykernel")  # and the newest
+VERSIONS = (
+    "ipykernel==6.31.0",  # has no subshells
+    pytest.param("ipykernel==7.3.0", marks=pytest.mark.long),
+    "ipykernel",  # the newest
+)
 NOT_TO_BE_HAD = "No matching distribution found"  # what pip says without an index, too
 
 PANEL = """
@@ -25,7 +28,7 @@ panel = phase2_panel.phase2(runs.open(settings, "cpu"), "auto")
 STEPS = "panel.history['steps']"
 TRAINERS = "[t.name for t in __import__('threading').enumerate()].count('facog-training')"
 
-pytestmark = pytest.mark.xdist_group("kernels")
+pytestmark = pytest.mark.first
 
 
 class Kernel:

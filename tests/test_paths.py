@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_datasets import as_found, write_folder
+from image_files import as_found, write_folder
 
 from facog_lab import paths
 from facog_lab.config import ConfigError, DataError

@@ -9,6 +9,7 @@ import json
 from typing import Any, ClassVar
 
 import pytest
+from configs import all_configs
 from conftest import ROOT
 from pydantic import Field
 from tiny import dictionary, model
@@ -25,15 +26,6 @@ from facog_lab.runs.store import run_key
 from facog_lab.settings import Controls, Phase1Config, Phase2Config
 from facog_lab.study import significance, sweep
 from facog_lab.ui import parameters
-
-
-def all_configs(of=Config):
-    """Every config of the lab, found and not listed."""
-    for kind in of.__subclasses__():
-        if kind.__module__.startswith("facog_lab."):
-            yield kind
-        yield from all_configs(kind)
-
 
 KEYS = json.loads((ROOT / "tests" / "keys.json").read_text())
 assert significance  # whose configs are found by being imported

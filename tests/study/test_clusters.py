@@ -1,5 +1,6 @@
 """What a parameter may name for a cluster, and what it may not: nothing that is named is run."""
 
+import functools
 import json
 import os
 import subprocess
@@ -153,17 +154,20 @@ def script(options):
 def test_a_job_runs_what_it_ran_before_whatever_words_are_let_through(name, value):
     """Comments stay comments, and the commands have the value for one word and no other."""
     usual, made = (script({name: word}).splitlines() for word in ("Q7Q", value))
-    for before, after in zip(usual, made, strict=True):
-        if before.startswith("#"):
-            assert after.startswith("#")
-        else:
-            assert words(after) == [word.replace("Q7Q", value) for word in words(before)]
+    comments = [[line.startswith("#") for line in lines] for lines in (usual, made)]
+    assert comments[0] == comments[1]
+    before, after = (
+        words(tuple(line for line in lines if not line.startswith("#"))) for lines in (usual, made)
+    )
+    assert after == [word.replace("Q7Q", value) for word in before]
 
 
-def words(line):
-    """What the shell itself makes of a line."""
-    command = ["bash", "-c", f"printf '%s\\0' {line}"]
-    return subprocess.run(command, capture_output=True, check=True, text=True).stdout.split("\0")
+@functools.cache
+def words(lines):
+    """What the shell itself makes of lines: their words, and between lines a line break."""
+    commands = "\n".join(f"printf '%s\\0' {line}\nprintf '\\n\\0'" for line in lines)
+    done = subprocess.run(["bash", "-c", commands], capture_output=True, check=True, text=True)
+    return done.stdout.split("\0")
 
 
 def test_what_is_usual_is_let_through():

@@ -1,7 +1,6 @@
 import base64
 import re
 import threading
-import time
 import types
 
 import nbformat
@@ -9,12 +8,13 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from loops import same, until
 from nbclient import NotebookClient
 
 from facog_lab import runs
 from facog_lab.config import TrainingError
 from facog_lab.phase2 import Phase2
-from facog_lab.runs import checkpoint, presets, replay
+from facog_lab.runs import presets, replay
 from facog_lab.runs.store import StoreError
 from facog_lab.settings import Controls, Phase2Config
 from facog_lab.ui import heartbeat, inputs, phase2_panel
@@ -36,34 +36,33 @@ chart.finish()
 """
 
 
-@pytest.mark.parametrize("live", ["on", "off"])
-def test_a_live_figure_is_one_output_that_ends_with_the_last_state(live):
-    """In a real kernel: redrawn in place while someone looks, drawn once where nobody does."""
-    notebook = nbformat.v4.new_notebook()
-    notebook.cells = [nbformat.v4.new_code_cell(SOURCE.format(live=live))]
+@pytest.fixture(scope="module")
+def shown():
+    """What cells of a real kernel show: live figures, redrawn or not, and a plain figure."""
+    plain = "from facog_lab.plots import charts\ncharts.profiles({'a': [2, 1]})"
+    sources = [SOURCE.format(live="on"), SOURCE.format(live="off"), plain]
+    notebook = nbformat.v4.new_notebook(cells=[*map(nbformat.v4.new_code_cell, sources)])
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
-    outputs = notebook.cells[0].outputs
+    return dict(zip(("on", "off", "plain"), (c.outputs for c in notebook.cells), strict=True))
+
+
+@pytest.mark.parametrize("live", ["on", "off"])
+def test_a_live_figure_is_one_output_that_ends_with_the_last_state(live, shown):
+    """In a real kernel: redrawn in place while someone looks, drawn once where nobody does."""
+    outputs = shown[live]
     (figure,) = (o["data"][PLOTLY] for o in outputs if PLOTLY in o.get("data", {}))
     steps = figure["data"][0]["x"]  # as plotly sends numbers: base64
-    assert np.frombuffer(base64.b64decode(steps["bdata"]), steps["dtype"]).tolist() == [
-        1,
-        2,
-        3,
-        4,
-        5,
-    ]
+    values = np.frombuffer(base64.b64decode(steps["bdata"]), steps["dtype"])
+    assert values.tolist() == [1, 2, 3, 4, 5]
     (words,) = (o["data"]["text/html"] for o in outputs if "text/html" in o.get("data", {}))
     assert re.search(r'role="img" aria-label="[^"]*from 0 at 1 to 4 at 5', words)
     printed = "".join(o.get("text", "") for o in outputs)
     assert printed.count("drawn" if live == "on" else "waiting") == 5
 
 
-def test_a_plain_figure_is_shown_with_its_words():
+def test_a_plain_figure_is_shown_with_its_words(shown):
     """In a real kernel, whose notebooks show what a cell ends with."""
-    source = "from facog_lab.plots import charts\ncharts.profiles({'a': [2, 1]})"
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
-    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
-    figure, words = (o["data"] for o in notebook.cells[0].outputs)
+    figure, words = (o["data"] for o in shown["plain"])
     assert figure[PLOTLY]["config"]["showSendToCloud"] is False
     assert re.search(r'role="img" aria-label="[^"]*from 2 at 1 to 1 at 2', words["text/html"])
 
@@ -82,18 +81,6 @@ def panel(settings):
     if phase2_panel.Phase2Panel._shown is made:
         made.close()
     assert not [t for t in threading.enumerate() if t.name == "facog-training"]
-
-
-def same(one, two):
-    one, two = checkpoint.state(one), checkpoint.state(two)
-    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
-
-
-def until(holds, seconds=20):
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 class TestPhase2Panel:

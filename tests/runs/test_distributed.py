@@ -22,6 +22,8 @@ OBJECTIVES = [
 ]
 IN_FLOAT32 = ("tsc",)  # whose targets are
 
+pytestmark = pytest.mark.first
+
 
 def started(config):
     data = tiny.long_tailed()

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from test_figures import EVIL, NAMES, every_figure
+from test_charts import EVIL, NAMES, every_figure
 
 from facog_lab.plots import charts, theme
 from facog_lab.plots.in_words import LISTED, LONGEST, alternative, describe

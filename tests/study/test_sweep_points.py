@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import write_idx
 from PIL import Image
-from test_datasets import write_idx
 from tiny import notebook
 
 from facog_lab import paths

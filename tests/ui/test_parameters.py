@@ -433,9 +433,17 @@ def test_papermill_passes_values(small):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"n_ss": 7}, ["There is no setting named 'n_ss'. Did you mean 'n_s'?"]),
+        pytest.param(
+            {"n_ss": 7},
+            ["There is no setting named 'n_ss'. Did you mean 'n_s'?"],
+            marks=pytest.mark.long,
+        ),
         ({"n_s; open('ran', 'w'); x": 7}, ["no setting named \"n_s; open('ran', 'w'); x\""]),
-        ({"n_s": 0, "phase1_epochs": "many"}, ["n_s = 0: ", "phase1_epochs = 'many': "]),
+        pytest.param(
+            {"n_s": 0, "phase1_epochs": "many"},
+            ["n_s = 0: ", "phase1_epochs = 'many': "],
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_papermill_fails_before_any_work(small, values, words):

@@ -69,7 +69,6 @@ def ran(folder, n):
     return len(list(folder.glob(f"ran-{n}-*")))
 
 
-@pytest.mark.xdist_group("sweep")
 class TestProcesses:
     def test_points_are_run_skipped_and_failed_ones_are_rows(self, folder, tmp_path, capfd):
         book = notebook(tmp_path / "book.ipynb", KEEPS_COUNT, FAILS, SCORES)
@@ -89,12 +88,23 @@ class TestProcesses:
             assert any(f"n = {n}" in cell.source for cell in executed.cells)
         assert "is bad" in Path(rows[3]["executed"]).read_text()  # the failed cell with its error
 
-        notebook(book, KEEPS_COUNT, "", SCORES)  # mended: another notebook, so all points are new
+        assert sweep_command.main([str(book), *grid]) == 1
+        assert [ran(folder, n) for n in (1, 2, 3)] == [1, 1, 2]  # the failed one once more
+
+    @pytest.mark.long
+    def test_a_notebook_that_was_mended_is_another_and_one_that_was_is_known(
+        self, folder, tmp_path, capfd
+    ):
+        book = notebook(tmp_path / "book.ipynb", KEEPS_COUNT, FAILS, SCORES)
+        grid = ["--grid", "n=1,3", "--workers", "2"]
+        assert sweep_command.main([str(book), *grid]) == 1
+        notebook(book, KEEPS_COUNT, "", SCORES)
         assert sweep_command.main([str(book), *grid]) == 0
         notebook(book, KEEPS_COUNT, FAILS, SCORES)
         assert sweep_command.main([str(book), *grid]) == 1
-        assert [ran(folder, n) for n in (1, 2, 3)] == [2, 2, 3]  # the failed one once more
+        assert [ran(folder, n) for n in (1, 3)] == [2, 3]
 
+    @pytest.mark.long
     def test_a_worker_is_killed_and_nothing_is_lost(self, folder, tmp_path):
         book = notebook(tmp_path / "book.ipynb", KEEPS_COUNT, "import time; time.sleep(2)", SCORES)
         todo = points(book, {"n": [1, 2, 3, 4]})
@@ -119,6 +129,7 @@ class TestProcesses:
             "row.json", "executed.ipynb", todo[0].source.name,
         }  # fmt: skip
 
+    @pytest.mark.long
     def test_a_kernel_that_dies_is_tried_again_and_then_a_row(self, folder, tmp_path):
         book = notebook(tmp_path / "book.ipynb", KEEPS_COUNT, "os._exit(1)")
         ((point),) = points(book, {"n": [1]})
@@ -142,6 +153,7 @@ class TestProcesses:
         assert made[0] == made[1]
         assert ran(folder, 1) == 1
 
+    @pytest.mark.long
     def test_a_point_that_never_ends_is_ended_with_all_that_it_started(self, folder, tmp_path):
         book = notebook(tmp_path / "book.ipynb", KEEPS_COUNT, NEVER_ENDS, SCORES)
         command = [str(book), "--grid", "n=1,2,3", "--workers", "2", "--timeout", "20"]
