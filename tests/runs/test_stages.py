@@ -8,6 +8,7 @@ from PIL import Image
 
 from facog_lab import runs
 from facog_lab.config import ConfigError
+from facog_lab.rivals.heads import free_heads
 from facog_lab.runs import checkpoint, stages
 from facog_lab.runs import training as kept_training
 from facog_lab.runs.presets import experiment
@@ -116,7 +117,8 @@ def test_other_settings_are_another_run_and_share_what_they_can(settings):
 
 def test_compare_has_the_nulls_beside_facog(settings):
     results = runs.open(settings, "cpu").compare()
-    assert list(results) == ["phase1", "facog", *stages.nulls()]
+    assert list(results) == ["phase1", "facog", *stages.nulls(), *free_heads()]
+    assert {"logit_adjustment", "nearest_mean", "lda", "second_opinion"} <= set(free_heads())
     assert results["phase1"].entropy is None
     assert results["random_oversampling"].entropy == 0
     assert results["uniform_weights"].entropy == pytest.approx(1.609, abs=1e-3)
