@@ -255,7 +255,10 @@ STRENGTHS = {"strengths": (0.4, 0.4, 0.4, 0.1), "grey": 0.5, "blur": 0.5}
 
 @pytest.mark.parametrize("size", [32, 24, 30, 40])
 def test_the_callers_images_are_never_changed(size, monkeypatch):
+    without = [values[0] for values in PARTS.values()]
     for parts in itertools.product(*PARTS.values()):
+        if size != 32 and sum(a != b for a, b in zip(parts, without, strict=True)) > 2:
+            continue  # all of them together at one size, any two at every size
         recipe = Recipe(**dict(zip(PARTS, parts, strict=True)), **STRENGTHS)
         monkeypatch.setitem(RECIPES, "any", recipe)
         for given in (pictures(16), pictures(1).expand(16, -1, -1, -1), pictures(16, channels=1)):

@@ -21,6 +21,11 @@ from jupyter_client.connect import find_connection_file
 ROOT = Path(__file__).parents[2]
 PLOTLY = "application/vnd.plotly.v1+json"
 SCREENSHOTS = ROOT / "outputs" / "browser"
+# How notebooks are opened where all of them are, so that each is run once for all tests.
+OPTIONS = {
+    "03_phase2": {"epochs": 20},  # which end while a test looks
+    "08_sweep": {"grid": {"imbalance_ratio": [20.0], "n_s": [1, 5], "seed": [0]}},  # two points
+}
 
 FOLDERS = {
     "FACOG_OUTPUTS": "outputs",

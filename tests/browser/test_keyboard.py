@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from lab import OPTIONS
 
 WITH_CONTROLS = [
     ("00_lt_datasets", "explorers.long_tail("),
@@ -25,7 +26,7 @@ FOCUSED = "Number(document.activeElement.dataset.number ?? -1)"
 
 @pytest.mark.parametrize(("stem", "cell"), WITH_CONTROLS)
 def test_controls_have_names_and_are_reached_by_tab(notebook, stem, cell):
-    opened = notebook(stem)
+    opened = notebook(stem, **OPTIONS.get(stem, {}))
     output = opened.panel.locator(".jp-CodeCell", has_text=cell).locator(".jp-OutputArea").first
     output.locator(".js-plotly-plot").first.wait_for()
 

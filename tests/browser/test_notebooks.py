@@ -1,12 +1,10 @@
 """The notebooks in JupyterLab, as a person opens and runs them."""
 
 import pytest
-from lab import BLANK, PLOTLY, SAID
+from lab import BLANK, OPTIONS, PLOTLY, SAID
 
 STEMS = ("00_lt_datasets", "01_phase1", "02_dictionary", "03_phase2", "04_embeddings",
          "05_ablations", "06_benchmark", "08_sweep")  # fmt: skip
-# Half of 08's points: on shared cores the whole sweep takes minutes.
-OPTIONS = {"08_sweep": {"grid": {"imbalance_ratio": [20.0], "n_s": [1, 5], "seed": [0, 1]}}}
 # Of a notebook that is saved with its widgets. JupyterLab keeps a picture of each figure, up to
 # 400 kB; the JavaScript of one FigureWidget, which none is to keep, has 4.8 MB.
 MOST_BYTES = 2_000_000
@@ -36,7 +34,7 @@ def dark(lab):
 @pytest.mark.usefixtures("dark")
 def test_figures_suit_a_dark_theme(notebook):
     """Whether they can be read is for a person to see, in the screenshots."""
-    opened = notebook("03_phase2", epochs=20)
+    opened = notebook("03_phase2", **OPTIONS["03_phase2"])
     opened.page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
     opened.button("Start").click()
     opened.page.get_by_text("Done.").wait_for()
