@@ -35,7 +35,7 @@ METHODS = {
 }
 METHODS |= {
     name: f"{entry.label}, {'no training' if entry.family == 'free' else 'head only'}"
-    for name, entry in registry.heads.items()
+    for name, entry in sorted(registry.heads.items())  # whichever module was imported first
     if entry.family in ("free", "trained")
 }
 AGAINST = "random_oversampling"

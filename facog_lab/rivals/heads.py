@@ -57,8 +57,8 @@ class NamedHead(Config):
 
 
 def free_heads() -> list[str]:
-    """The heads that cost nothing: null baselines, computed when they are asked for."""
-    return [name for name, entry in registry.heads.items() if entry.family == "free"]
+    """The heads that cost nothing, by name: null baselines, computed when they are asked for."""
+    return sorted(name for name, entry in registry.heads.items() if entry.family == "free")
 
 
 def head_config(name: str, **changes: Any) -> HeadConfig | NamedHead:
