@@ -482,8 +482,14 @@ def paper_phase2(**changes):
 
 def generator_noise():
     """Width, mean and deviation of what G takes for noise."""
-    facog = paper_phase2().oversampler
-    noise = facog._noise(torch.zeros(4000, dtype=torch.int64), rng_for("cpu", 0))
+    loop, seen = paper_phase2(), []
+    generator = loop.oversampler.generator
+    hook = generator.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.no_grad():
+        labels = torch.zeros(4000, dtype=torch.int64)
+        loop.oversampler.generate(labels, loop.controls, rng_for("cpu", 0))
+    hook.remove()
+    noise = torch.cat(seen)
     return noise.shape[1], round(noise.mean().item(), 2) + 0, round(noise.std().item(), 2)
 
 
