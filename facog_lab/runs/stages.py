@@ -207,7 +207,8 @@ class Lab:
                 heads that cost nothing. All have the experiment's settings otherwise.
 
         Returns:
-            Results by method: "phase1", then the oversamplers, then the free heads.
+            Results by method: "phase1", then the oversamplers, then the free heads; one that this
+            phase 1 does not allow is left out, and said to be.
 
         Raises:
             ConfigError: if the data set has no protocol of that name.
@@ -223,7 +224,11 @@ class Lab:
             results[name] = Result(loop.evaluate(chosen), last_entropy(loop), training.seconds)
         for name in free_heads() if oversamplers is None else ():
             began, head = time.monotonic(), head_config(name, seed=config.seed)
-            made = train_head(head, self.dictionary, self.model, self.device)
+            try:
+                made = train_head(head, self.dictionary, self.model, self.device)
+            except ConfigError as error:  # such as LDAM's cosine layer, which has no lengths
+                print(f"{registry.heads[name].label} is left out: {error}", flush=True)
+                continue
             seconds = time.monotonic() - began
             scores = phase2_loop.score(made.classifier, self.dictionary, chosen)
             results[name] = Result(scores, None, seconds)

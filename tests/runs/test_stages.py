@@ -127,6 +127,15 @@ def test_compare_has_the_nulls_beside_facog(settings):
         assert result.scores.acsa == pytest.approx(sum(result.scores.per_class) / 10)
 
 
+def test_a_free_head_that_phase_1_does_not_allow_is_left_out_and_said(outputs, capsys):
+    """LDAM's last layer has cosines for logits: τ-norm has no lengths to divide by."""
+    changed = {"epochs": 2, "warmup_epochs": 1, "objective": "ldam"}
+    lab = runs.open(experiment(phase1=changed, phase2={"epochs": 1}), "cpu")
+    results = lab.compare()
+    assert set(free_heads()) - set(results) == {"tau_norm_no_bias"}
+    assert "τ-norm, no bias is left out: the classifier's last layer" in capsys.readouterr().out
+
+
 def test_balanced_data_is_refused_before_anything_is_trained(outputs):
     even = experiment()
     level = dataclasses.replace(stages.data(even.data), labels=torch.arange(10).repeat(5))
