@@ -27,7 +27,7 @@ from facog_lab.rivals import contrastive, heads, networks, smote
 from facog_lab.rivals.objectives import ClassificationLoss
 from facog_lab.rng import rng_for
 from facog_lab.runs import methods, presets
-from facog_lab.settings import Phase1Config, Phase2Config
+from facog_lab.settings import Controls, Phase1Config, Phase2Config
 from facog_lab.views import Recipe
 
 SETS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "imagenet_lt", "folder")
@@ -482,8 +482,10 @@ def paper_phase2(**changes):
 
 def generator_noise():
     """Width, mean and deviation of what G takes for noise."""
-    facog = paper_phase2().oversampler
-    noise = facog._noise(torch.zeros(4000, dtype=torch.int64), rng_for("cpu", 0))
+    facog, given = paper_phase2.__wrapped__().oversampler, []
+    facog.generator.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    facog.generate(torch.zeros(4000, dtype=torch.int64), Controls(), rng_for("cpu", 0))
+    noise = torch.cat(given)
     return noise.shape[1], round(noise.mean().item(), 2) + 0, round(noise.std().item(), 2)
 
 
