@@ -134,7 +134,10 @@ class TestSource:
         cells = nbformat.read(notebook, as_version=4).cells
         code = [c for c in cells if c.cell_type == "code"]
         assert all(not c.outputs and c.execution_count is None for c in code)
-        assert not any(re.search(r"^\s*(class|def) ", c.source, re.M) for c in code)
+        made = [node for c in code for node in ast.walk(ast.parse(c.source))]
+        assert not any(isinstance(node, ast.ClassDef) for node in made)
+        functions = [node for node in made if isinstance(node, ast.FunctionDef)]
+        assert all(node.end_lineno - node.lineno < 5 for node in functions)
         assert sum("parameters" in c.metadata.get("tags", []) for c in code) == 1
         assert "parameters.guard()" in code[0].source
         assert nbformat.read(notebook, as_version=4).metadata.kernelspec.name == "python3"
@@ -158,7 +161,7 @@ class TestSource:
         main = re.search(r'parameters\.check\(main="(\w+)"', checks)[1]
         name = re.search(r"extra=(\w+\.\w+)", checks)
         configs = {"embedding.MapConfig": embedding.MapConfig,
-                   "comparisons.StudyConfig": significance.StudyConfig,
+                   "significance.StudyConfig": significance.StudyConfig,
                    "sweep.SweepConfig": sweep.SweepConfig}  # fmt: skip
         extra = configs[name[1]] if name else None
         settings = parameters.from_values(values, main, extra)
