@@ -28,6 +28,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEFT_OUT = (".git", ".venv", "outputs", "docs", "*cache*", "__pycache__")
+PASS: set[str] = set()  # tests that are known to pass without a fault
 SECONDS = 900  # a fault that makes its tests run longer is found
 # What takes seconds to import, and is none of the package's: once, before processes are forked.
 SLOW = ("torch", "torchvision.transforms", "sklearn.metrics", "imblearn", "pandas", "papermill")
@@ -353,25 +354,38 @@ def tried(fault: Fault, root: Path) -> Outcome:
         path, text = place(fault, root)
     except (LookupError, SyntaxError) as error:
         return Outcome(fault, "stale", str(error), 0.0)
-    before, said = path.read_text(encoding="utf-8"), root / "said.txt"
+    before = path.read_text(encoding="utf-8")
     path.write_text(text, encoding="utf-8")
     try:
-        process = CONTEXT.Process(target=_tests, args=(tests_of(fault, root), root, said))
-        process.start()
-        process.join(SECONDS)
-        if process.is_alive():
-            process.kill()
-            process.join()
-            return Outcome(fault, "found", f"its tests ran for {SECONDS} s", SECONDS)
+        code, text = ended(tests_of(fault, root), root)
     finally:
         path.write_text(before, encoding="utf-8")
-    seconds, text = time.monotonic() - began, said.read_text(encoding="utf-8")
-    if process.exitcode == 0:
+    seconds = time.monotonic() - began
+    if code is None:
+        return Outcome(fault, "found", f"its tests ran for {SECONDS} s", seconds)
+    if code == 0:
         return Outcome(fault, "survived", ", ".join(tests_of(fault, root)), seconds)
     where = re.search(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", text, re.M)
-    if process.exitcode not in (1, 2) or not where:  # no tests, or none that pytest could run
-        return Outcome(fault, "stale", f"pytest ended with {process.exitcode}: {text}", seconds)
+    if code not in (1, 2) or not where:  # no tests, or none that pytest could run
+        return Outcome(fault, "stale", f"pytest ended with {code}: {text}", seconds)
+    if where[1] not in PASS:
+        if ended([where[1]], root)[0] == 1:
+            return Outcome(fault, "stale", f"{where[1]} fails without it, too", seconds)
+        PASS.add(where[1])
     return Outcome(fault, "found", where[1], seconds)
+
+
+def ended(names: list[str], root: Path) -> tuple[int | None, str]:
+    """What pytest ends with on some tests, None if it does not end in time; and what it says."""
+    said = root / "said.txt"
+    process = CONTEXT.Process(target=_tests, args=(names, root, said))
+    process.start()
+    process.join(SECONDS)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        return None, ""
+    return process.exitcode, said.read_text(encoding="utf-8")
 
 
 def _tests(names: list[str], root: Path, said: Path) -> None:

@@ -27,7 +27,7 @@ from facog_lab.rivals import contrastive, heads, networks, smote
 from facog_lab.rivals.objectives import ClassificationLoss
 from facog_lab.rng import rng_for
 from facog_lab.runs import methods, presets
-from facog_lab.settings import Phase1Config, Phase2Config
+from facog_lab.settings import Controls, Phase1Config, Phase2Config
 from facog_lab.views import Recipe
 
 SETS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "imagenet_lt", "folder")
@@ -482,14 +482,10 @@ def paper_phase2(**changes):
 
 def generator_noise():
     """Width, mean and deviation of what G takes for noise."""
-    loop, seen = paper_phase2(), []
-    generator = loop.oversampler.generator
-    hook = generator.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    with torch.no_grad():
-        labels = torch.zeros(4000, dtype=torch.int64)
-        loop.oversampler.generate(labels, loop.controls, rng_for("cpu", 0))
-    hook.remove()
-    noise = torch.cat(seen)
+    facog, given = paper_phase2.__wrapped__().oversampler, []
+    facog.generator.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    facog.generate(torch.zeros(4000, dtype=torch.int64), Controls(), rng_for("cpu", 0))
+    noise = torch.cat(given)
     return noise.shape[1], round(noise.mean().item(), 2) + 0, round(noise.std().item(), 2)
 
 
