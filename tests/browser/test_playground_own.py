@@ -116,7 +116,7 @@ def test_a_file_is_dropped_and_the_digits_come_back(opened):
     assert "data=own" in page.evaluate("location.hash")
     page.get_by_role("button", name="Back to the digits").click()
     until(page, "playground.fixed.kind === 'digits'")
-    assert "data=own" not in page.evaluate("location.hash")
+    until(page, "!location.hash.includes('data=own')")
 
 
 def test_equal_classes_are_told_and_a_long_tail_is_made(opened):
