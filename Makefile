@@ -21,7 +21,7 @@ test: .venv/installed ## all tests; ARGS="-k losses" chooses some
 test-faults: .venv/installed ## kills, full disks, corrupted files, malicious input: up to 25 minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist load -m "faults or long" $(ARGS)
 
-test-browser: .venv/browser ## JupyterLab in a real Chromium; screenshots in outputs/browser
+test-browser: .venv/browser ## JupyterLab in a real Chromium; ARGS='-m "long or not long"': the long ones, too
 	$(BIN)/pytest tests/browser $(ARGS)
 
 lab: .venv/installed ## JupyterLab at the notebooks

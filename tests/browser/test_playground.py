@@ -161,11 +161,13 @@ def test_a_number_is_set_by_slider_and_by_box(opened, name, label, key):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("oversampler", "random_oversampling"), ("oversampler", "uniform_weights"),
-        ("oversampler", "dirichlet_weights"), ("label_selection", "inverse"),
-        ("label_selection", "uniform"), ("label_selection", "as_found"),
-        ("classifier_batches", "literal"), ("trains", "d_and_g"), ("trains", "d"),
-        ("trains", "g"), ("trains", "classifier"),
+        ("oversampler", "random_oversampling"), ("label_selection", "inverse"),
+        ("classifier_batches", "literal"), ("trains", "d"),
+        *(pytest.param(*others, marks=pytest.mark.long) for others in (
+            ("oversampler", "uniform_weights"), ("oversampler", "dirichlet_weights"),
+            ("label_selection", "uniform"), ("label_selection", "as_found"),
+            ("trains", "d_and_g"), ("trains", "g"), ("trains", "classifier"),
+        )),
     ],
 )  # fmt: skip
 def test_a_choice_changes_the_next_step(opened, name, value):
@@ -397,6 +399,7 @@ def test_story_of_the_collapse(opened):
     assert f"{round(100 * top)}% of the share" in told
 
 
+@pytest.mark.long
 def test_story_of_look_real_off(opened):
     page = opened()
     told = tell(page, "2 “Look real” off")
@@ -407,6 +410,7 @@ def test_story_of_look_real_off(opened):
     assert len(rows) == change["step"] + 600
 
 
+@pytest.mark.long
 def test_story_of_generated_batches_alone(opened):
     page = opened()
     told = tell(page, "3 Generated batches alone")

@@ -52,11 +52,27 @@ def test_without_workers_it_runs_in_the_page(opened):
     assert page.evaluate("playground.state.rows") == other.evaluate("playground.state.rows")
 
 
-@pytest.mark.parametrize("large", [False, True], ids=["usual", "large"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [PHONE, {"width": 820, "height": 1180}, LAPTOP,
-                                      {"width": 1920, "height": 1080}],
-                         ids=["390", "820", "1366", "1920"])  # fmt: skip
+VIEWPORTS = {
+    "390": PHONE,
+    "820": {"width": 820, "height": 1180},
+    "1366": LAPTOP,
+    "1920": {"width": 1920, "height": 1080},
+}
+EXTREMES = [("390", "dark", True), ("390", "light", False), ("1366", "light", True),
+            ("1920", "dark", False)]  # fmt: skip
+LOOKS = [
+    pytest.param(
+        VIEWPORTS[width], scheme, large,
+        id=f"{width}-{scheme}-{'large' if large else 'usual'}",
+        marks=() if (width, scheme, large) in EXTREMES else pytest.mark.long,
+    )
+    for width in VIEWPORTS
+    for scheme in ("light", "dark")
+    for large in (False, True)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("viewport", "scheme", "large"), LOOKS)
 def test_no_text_overlaps_or_is_cut(opened, viewport, scheme, large):
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     link = "#step=60&n_s=5" + ("&type=large" if large else "")
