@@ -14,6 +14,7 @@ import statistics
 from collections import Counter
 from typing import Any
 
+from facog_lab import registry
 from facog_lab.paths import project_root
 from facog_lab.study import results, significance
 from facog_lab.study.results import Row
@@ -31,6 +32,11 @@ METHODS = {
     "ce_drw": "CE-DRW, head only",
     "ldam_drw": "LDAM-DRW, head only",
     "balanced_softmax": "Balanced Softmax, head only",
+}
+METHODS |= {
+    name: f"{entry.label}, {'no training' if entry.family == 'free' else 'head only'}"
+    for name, entry in sorted(registry.heads.items())  # whichever module was imported first
+    if entry.family in ("free", "trained")
 }
 AGAINST = "random_oversampling"
 TEST_IMAGES = {"full": "", "gamo": ", GAMO's test images"}  # by protocol, after the score

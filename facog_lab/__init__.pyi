@@ -10,7 +10,9 @@ from facog_lab.registry import register_dataset as register_dataset
 from facog_lab.registry import register_head as register_head
 from facog_lab.registry import register_oversampler as register_oversampler
 from facog_lab.rivals.objectives import register_loss as register_loss
+from facog_lab.runs import open as open_lab  # noqa: F401
 from facog_lab.runs.experiment import Experiment as Experiment
+from facog_lab.runs.methods import run as run_method  # noqa: F401
 from facog_lab.runs.presets import experiment as experiment
 from facog_lab.runs.stages import Lab as Lab
 

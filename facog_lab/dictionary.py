@@ -100,7 +100,9 @@ class FeatureDictionary:
         return self.features.shape[1]
 
     def to(self, device: torch.device) -> FeatureDictionary:
-        """The same dictionary on another device."""
+        """The same dictionary on another device; itself where it is there already."""
+        if all(v.device == device for v in vars(self).values() if isinstance(v, Tensor)):
+            return self
         moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
         release = self.release if device.type == "cpu" else None
         return FeatureDictionary(**moved, class_names=self.class_names, release=release)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -239,7 +240,8 @@ def score(
         dictionary: whose test features are used, moved to the classifier's device.
         protocol: (K,) int64, the test images to use; all when None.
     """
-    device = next(classifier.parameters()).device
+    tensors = itertools.chain(classifier.parameters(), classifier.buffers())
+    device = next((tensor.device for tensor in tensors), dictionary.test_features.device)
     features, labels = dictionary.test_features.to(device), dictionary.test_labels
     if protocol is not None:
         features, labels = features[protocol.to(device)], labels[protocol.to(labels.device)]

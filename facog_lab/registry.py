@@ -135,7 +135,7 @@ def _discover() -> None:
 oversamplers = Registry("oversampler", "FACoG", "null", "neighbours", "adversarial", "transfer")
 losses = Registry("loss", "loss")
 objectives = Registry("objective", "FACoG", "loss", "contrastive")
-heads = Registry("head method", "loss", "decoupled")
+heads = Registry("head method", "free", "loss", "decoupled", "trained")
 networks = Registry("network method", "loss", "decoupled", "contrastive")
 datasets = Registry("data set", "known", "own")
 backbones = Registry("architecture", "CIFAR", "ImageNet")

@@ -17,7 +17,7 @@ def test_rows_are_grouped_by_class_and_remember_their_image():
     for c in range(5):
         rows = made.labels[made.starts[c] : made.starts[c + 1]]
         assert rows.unique().tolist() == [c]
-    assert sorted(made.images.tolist()) == list(range(73))
+    assert sorted(made.image_index.tolist()) == list(range(73))
 
 
 @pytest.mark.parametrize("n_s", [1, 3, 5, 20])
@@ -60,7 +60,7 @@ def test_the_same_generator_gives_the_same_rows():
 def test_what_is_saved_makes_the_same_dictionary():
     made = tiny.dictionary()
     again = FeatureDictionary.from_tensors(made.tensors(), made.class_names)
-    for name in ("features", "labels", "images", "class_counts", "starts", "test_features"):
+    for name in ("features", "labels", "image_index", "class_counts", "starts", "test_features"):
         assert torch.equal(getattr(made, name), getattr(again, name))
 
 
@@ -76,7 +76,7 @@ def test_extraction_is_the_bare_forward_pass():
     loop.model.eval()
     with torch.no_grad():
         expected = loop.model.backbone(views)
-    assert torch.allclose(made.features, expected[made.images], atol=1e-5)
+    assert torch.allclose(made.features, expected[made.image_index], atol=1e-5)
     assert made.class_counts.tolist() == [40, 20, 9]
     assert len(made.test_features) == 36
 
@@ -89,8 +89,8 @@ def test_more_views_are_more_rows_of_the_same_images():
     made = extract(loop, DictionaryConfig(views=2))
     assert len(made.features) == 3 * 69
     assert made.class_counts.tolist() == [40, 20, 9]  # images, not rows
-    assert torch.bincount(made.images).tolist() == [3] * 69
-    of_one_image = made.features[made.images == 0]
+    assert torch.bincount(made.image_index).tolist() == [3] * 69
+    of_one_image = made.features[made.image_index == 0]
     assert not torch.equal(of_one_image[0], of_one_image[1])
     again = extract(loop, DictionaryConfig(views=2))
     assert torch.equal(made.features, again.features)
@@ -111,7 +111,7 @@ def test_augmented_rows_are_the_regular_views_that_the_dictionarys_seed_draws():
     with torch.no_grad():
         expected = [loop.model.backbone(images) for images in views]
     for image in range(69):
-        rows = made.features[made.images == image]
+        rows = made.features[made.image_index == image]
         by_hand = torch.stack([features[image] for features in expected])
         assert torch.allclose(rows, by_hand, atol=1e-5)
     other = extract(loop, DictionaryConfig(views=2, seed=8))
@@ -124,7 +124,7 @@ def parts(**changes):
     base = {
         "features": torch.zeros(3, 2),
         "labels": torch.tensor([0, 1, 1]),
-        "images": torch.arange(3),
+        "image_index": torch.arange(3),
         "class_names": ("cat", "dog"),
         "test_features": torch.zeros(2, 2),
         "test_labels": torch.arange(2),

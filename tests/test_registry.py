@@ -16,9 +16,9 @@ from facog_lab.dictionary import class_means
 from facog_lab.generator import make_oversampler
 from facog_lab.names import label
 from facog_lab.phase1 import Phase1
-from facog_lab.phase2 import Phase2
+from facog_lab.phase2 import Phase2, score
 from facog_lab.rivals.heads import head_config, train_head
-from facog_lab.runs import presets
+from facog_lab.runs import methods, presets
 from facog_lab.settings import DataConfig, Phase1Config, Phase2Config
 from facog_lab.study import grid
 from facog_lab.ui import parameters
@@ -53,6 +53,27 @@ from facog_lab.rivals.objectives import register_loss
 @register_loss("smooth", label="Smoothed labels", about="a tenth of every label on the others")
 def smooth(logits, labels, given):
     return F.cross_entropy(logits, labels, given.weights, label_smoothing=0.1)
+"""
+HEAD = """
+import torch
+from torch import nn
+
+from facog_lab.registry import register_head
+
+
+def two_layers(dictionary, classifier):
+    return nn.Sequential(classifier, nn.Linear(dictionary.num_classes, dictionary.num_classes))
+
+
+@register_head("turned", label="Turned", family="FAMILY", about="one more layer",
+               skeleton=two_layers)
+def turned(dictionary, classifier, seed):
+    made = two_layers(dictionary, classifier)
+    with torch.no_grad():
+        made[1].weight.copy_(torch.eye(dictionary.num_classes).roll(1, 0))
+        made[1].bias.fill_(seed)
+        classifier[-1].weight.zero_()  # a copy: phase 1's stays as it is
+    return made
 """
 DATASET = """
 import torch
@@ -125,6 +146,40 @@ def test_a_loss_is_one_file_that_heads_and_networks_follow(one_file):
     for _ in loop:
         pass
     assert loop.step == loop.total_steps
+
+
+@pytest.mark.parametrize("family", ["trained", "free"])
+def test_a_head_is_one_file_that_is_listed_run_kept_and_restored(
+    family, one_file, outputs, monkeypatch
+):
+    with pytest.raises(ConfigError, match="turned"):
+        head_config("turned")
+    one_file(facog_lab.rivals, HEAD.replace("FAMILY", family))
+    assert label("turned") == "Turned"
+    assert grid.Cell("turned") in grid._comparison()
+    brief = {"phase1": {"epochs": 2, "warmup_epochs": 1}, "phase2": {"epochs": 1}}
+    settings = presets.experiment(**brief, seed=3)
+    lab = runs.open(settings, "cpu")
+    made = methods.head_on(lab.source, "turned", 1, 3, "cpu")
+    before = lab.model.classifier
+    assert torch.equal(made.classifier[0][0].weight, before[0].weight)
+    assert before[-1].weight.abs().sum() > 0
+    assert made.classifier[1].bias.tolist() == [3.0] * 10
+    folders = list((outputs / "digits").glob("head/*/manifest.json"))
+    assert len(folders) == (family == "trained")
+    if family == "trained":
+        monkeypatch.setattr(methods, "train_head", None)
+    again = methods.head_on(runs.open(settings, "cpu").source, "turned", 1, 3, "cpu")
+    for name, tensor in made.classifier.state_dict().items():
+        assert torch.equal(tensor, again.classifier.state_dict()[name])
+    task = grid.Task(grid.Cell("turned"), settings)
+    (row,) = grid.measure(task, {"seed": 3}, "cpu")
+    assert (row["method"], row["acsa"]) == ("turned", round(score_of(again, lab), 5))
+    assert ("turned" in runs.open(settings, "cpu").compare()) == (family == "free")
+
+
+def score_of(trained, lab):
+    return score(trained.classifier, lab.dictionary).acsa
 
 
 def test_a_data_set_is_one_file(one_file, outputs):

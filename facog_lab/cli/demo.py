@@ -39,6 +39,10 @@ TEMPLATE = """{% extends 'lab/index.html.j2' %}
 {% block html_head_js %}<script src="plotly.min.js"></script>{% endblock %}
 {% block html_head_js_mathjax %}{% endblock %}
 {% block html_head_js_mermaidjs %}{% endblock %}
+{% block html_head_css %}{{ super() }}
+<style>.jp-RenderedMarkdown pre {
+  font: var(--jp-code-font-size) var(--jp-code-font-family); overflow-x: auto;
+}</style>{% endblock %}
 """
 # A screen reader has the figure in words, and need not read the drawing's letters and numbers.
 SILENT = """const drawn = document.getElementById("{plot_id}").querySelectorAll(".main-svg");

@@ -58,8 +58,8 @@ class FeatureOversampler(BaseOverSampler):
 
     * of its class, for all that mix samples of one class: FACoG, random oversampling, uniform and
       Dirichlet weights, the SMOTEs, DOS, GAMO. A sample that is repeated is repeated exactly;
-    * of all samples, for the others: cGAN, SAFA, TailCalib and FACoG-attention add to a sample, or
-      make one from noise, and so leave the convex hull of a class; what falls outside the data's
+    * of all samples, for the others: SAFA, TailCalib, lent spread and FACoG-attention add to one,
+      cGAN makes it from noise: they leave the convex hull of a class; what falls outside the data's
       range is set to its border.
 
     Args:

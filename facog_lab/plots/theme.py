@@ -46,7 +46,7 @@ METHOD_COLOURS = {
     "dirichlet_weights": PALETTE[4],
     "smote": "#e4d884", "borderline_smote": "#b48424", "dos": "#c0c090",
     "cgan": "#6cf0d8", "gamo_without_d": "#3c78a8", "gamo": "#30606c",
-    "safa": "#788478", "tailcalib": "#9cc0fc",
+    "safa": "#788478", "tailcalib": "#9cc0fc", "lent_spread": "#900024",
 }  # fmt: skip
 
 _AXIS = {

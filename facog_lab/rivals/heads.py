@@ -1,20 +1,29 @@
 """The rivals on phase-1 features: a classifier that is re-weighted, re-sampled or re-scaled.
 
-One loop over the feature dictionary. What a method changes of it is data, see `registry.heads`.
+What a method changes of the usual loop is data, or it is a function of its own file:
+
+    @register_head("name", label="Name", family="trained", about="one line that says what it does")
+    def head(dictionary: FeatureDictionary, classifier: nn.Sequential, seed: int) -> Head: ...
+
+It may change the classifier, which is a copy, and may return a bare module. Family "free" is for
+heads that cost nothing: null baselines, never kept. Others are kept; where they have another form
+than phase 1's classifier, `skeleton=` names a function (dictionary, classifier) -> nn.Module.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from facog_lab import models, registry
-from facog_lab.config import Device
+from facog_lab.config import Config, Device
 from facog_lab.device import pick_device
 from facog_lab.dictionary import FeatureDictionary
-from facog_lab.metrics import History
+from facog_lab.registry import choice
+from facog_lab.rivals.head_loop import Head, own
 from facog_lab.rivals.refit import HeadConfig, fit, lengths, scale_classes, start
 from facog_lab.rng import rng_for
 
@@ -40,36 +49,36 @@ _ADD("linear", label="New linear layer", family="decoupled", about="one new laye
      changes={**_DECOUPLED, "start": "new_linear"})  # fmt: skip
 
 
-class Head(NamedTuple):
-    """A classifier on phase-1 features.
+class NamedHead(Config):
+    """Settings of a head that a registered function makes: all others are the function's own."""
 
-    Attributes:
-        classifier: features to logits.
-        chosen: what was chosen on held-out training features, with what every choice scored
-            there; empty for methods without a choice.
-        history: table "epochs" with the mean loss and the learning rate.
-    """
-
-    classifier: nn.Module
-    chosen: dict[str, Any]
-    history: History
+    head: choice(registry.heads) = Field(..., description="its name")  # type: ignore[valid-type]
+    seed: int = Field(0, ge=0, lt=2**31, description="of new layers and all draws")
 
 
-def head_config(name: str, **changes: Any) -> HeadConfig:
+def free_heads() -> list[str]:
+    """The heads that cost nothing, by name: null baselines, computed when they are asked for."""
+    return sorted(name for name, entry in registry.heads.items() if entry.family == "free")
+
+
+def head_config(name: str, **changes: Any) -> HeadConfig | NamedHead:
     """The settings of a method, with some changed.
 
     Args:
         name: of a registered head.
-        changes: fields of HeadConfig; the method's own settings win over them.
+        changes: fields of HeadConfig; the method's own settings win over them, and a method that
+            is a function takes the seed alone.
 
     Raises:
         ConfigError: for an unknown name, or a value that is not allowed.
     """
-    return HeadConfig(**{**changes, **registry.heads[name].facts["changes"]})
+    entry = registry.heads[name]
+    config = HeadConfig(**{**changes, **entry.facts.get("changes", {})})
+    return NamedHead(head=name, seed=config.seed) if entry.make else config
 
 
 def train_head(
-    config: HeadConfig,
+    config: HeadConfig | NamedHead,
     dictionary: FeatureDictionary,
     model: models.Phase1Model,
     device: Device = "auto",
@@ -89,13 +98,33 @@ def train_head(
         TrainingError: naming the epoch's steps, if the loss is NaN or infinite.
     """
     on = dictionary.to(pick_device(device))
+    if isinstance(config, NamedHead):
+        made = registry.heads[config.head].make(on, own(model.classifier, on), config.seed)
+        return made if isinstance(made, Head) else Head(made)
     classifier = start(config, model, on)
     if config.fits == "tau":
         tau, scores = choose_tau(config, on, model)
         scale_classes(classifier[-1], lengths(classifier) ** -tau)
-        return Head(classifier, {"tau": tau, "held_out_acsa": scores}, {})
-    history = fit(config, classifier, on)
-    return Head(classifier, {}, history)
+        return Head(classifier, {"tau": tau, "held_out_acsa": scores})
+    return Head(classifier, history=fit(config, classifier, on))
+
+
+def skeleton(
+    config: HeadConfig | NamedHead, dictionary: FeatureDictionary, model: models.Phase1Model
+) -> nn.Module:
+    """A classifier of a method's form, into which the weights of one that was kept are loaded.
+
+    Args:
+        config: of the method.
+        dictionary: features of phase 1.
+        model: the networks of phase 1.
+    """
+    if not isinstance(config, NamedHead):
+        return start(config, model, dictionary)
+    copied = own(model.classifier, dictionary)
+    build = registry.heads[config.head].facts.get("skeleton")
+    made: nn.Module = build(dictionary, copied) if build else copied
+    return made
 
 
 def choose_tau(

@@ -1,9 +1,8 @@
-"""A classifier that is trained anew on phase-1 features: the one loop of all head methods."""
+"""A classifier that is trained anew on phase-1 features, as its settings say."""
 
 from __future__ import annotations
 
 import copy
-import math
 from typing import Any, Literal
 
 import torch
@@ -11,13 +10,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from facog_lab import models, registry
-from facog_lab.config import ConfigError, TrainingError
+from facog_lab.config import ConfigError
 from facog_lab.dictionary import FeatureDictionary
-from facog_lab.generator import make_optimizer, take_step
-from facog_lab.metrics import History, append
+from facog_lab.metrics import History
 from facog_lab.registry import choice
+from facog_lab.rivals.head_loop import WEIGHT_DECAY, Recipe, batch, train
 from facog_lab.rivals.objectives import ClassificationLoss, CosineLinear
-from facog_lab.rng import rng_for, seeded
+from facog_lab.rng import seeded
 from facog_lab.settings import LossConfig
 
 
@@ -92,40 +91,32 @@ def fit(
     fitted: nn.Module = {"last_layer": classifier[-1], "scales": nn.ParameterList([scales])}.get(
         config.fits, classifier
     )
-    optimizer = make_optimizer(fitted, "sgd")
-    if rows is None:
-        rows = torch.arange(len(dictionary.labels), device=device)
-    steps = math.ceil(int(dictionary.class_counts.sum()) / config.batch_size)
-    history: History = {"epochs": {}}
-    for epoch in range(config.epochs):
-        total = torch.zeros((), device=device)
-        for step in range(epoch * steps, (epoch + 1) * steps):
-            chosen = batch(config, dictionary, rows, rng_for(device, config.seed, "head", step))
-            logits = classifier(dictionary.gather(chosen)) * scales
-            loss = criterion(logits, dictionary.labels[chosen], epoch, config.epochs)
-            lr = config.lr
-            if config.schedule == "cosine":
-                lr *= (1 + math.cos(math.pi * step / (steps * config.epochs))) / 2
-            take_step(optimizer, loss, lr)
-            total += loss.detach()
-        figures = {"loss": total.item() / steps, "lr": lr}
-        rates = f"lr = {config.lr:g}, loss = {config.loss}"
-        _check_finite(figures, "head", epoch * steps + 1, (epoch + 1) * steps, rates)
-        append(history["epochs"], figures)
+    drawn = torch.arange(len(dictionary.labels), device=device) if rows is None else rows
+
+    def batches(rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        chosen = batch(config, dictionary, drawn, rng)
+        return dictionary.gather(chosen), dictionary.labels[chosen]
+
+    history = train(
+        classifier,
+        dictionary,
+        lambda x, y, step: criterion(x * scales, y, step.epoch, config.epochs),
+        Recipe(
+            config.epochs,
+            config.batch_size,
+            config.lr,
+            WEIGHT_DECAY,
+            config.schedule,
+            config.sampling,
+        ),
+        config.seed,
+        dict.fromkeys(fitted.parameters(), 1.0),
+        batches,
+        rates=f"lr = {config.lr:g}, loss = {config.loss}",
+    )
     if config.fits == "scales":
         scale_classes(classifier[-1], scales.detach())
     return history
-
-
-def batch(
-    config: HeadConfig, dictionary: FeatureDictionary, rows: Tensor, rng: torch.Generator
-) -> Tensor:
-    """(batch_size,) int64 rows of the dictionary: of all alike, or of all classes alike."""
-    size, device = (config.batch_size,), rows.device
-    if config.sampling == "images":
-        return rows[torch.randint(len(rows), size, generator=rng, device=device)]
-    labels = torch.randint(dictionary.num_classes, size, generator=rng, device=device)
-    return dictionary.draw(labels, 1, rng)[:, 0]
 
 
 @torch.no_grad()
@@ -156,25 +147,3 @@ def lengths(classifier: nn.Sequential) -> Tensor:
     """(C,) lengths of the weights of a classifier's last layer, ‖w_c‖."""
     last: Any = classifier[-1]
     return last.weight.detach().norm(dim=1)
-
-
-def _check_finite(figures: dict[str, float], phase: str, first: int, last: int, rates: str) -> None:
-    """Stops a loop whose losses are no numbers any more.
-
-    Args:
-        figures: of some steps.
-        phase: what the loop is called.
-        first: of the steps.
-        last: of the steps.
-        rates: the settings that a step can be too large by, in words.
-
-    Raises:
-        TrainingError: naming the terms and the steps, if a figure is NaN or infinite.
-    """
-    bad = [name for name, value in figures.items() if not math.isfinite(value)]
-    if bad:
-        when = f"at step {last}" if first == last else f"between steps {first} and {last}"
-        raise TrainingError(
-            f"{phase}: {', '.join(bad)} became NaN or infinite {when}, with {rates}. Lower the "
-            "learning rate or the weight of a term; nothing was saved from these steps."
-        )

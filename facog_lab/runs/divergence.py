@@ -176,7 +176,7 @@ def _can_be_resumed(loop: Loop) -> bool:
 
 def _asked(loop: Loop) -> str:
     """The settings that a step's memory grows with."""
-    size = f"batch_size = {loop.config.batch_size:,}"
+    size = f"batch_size = {loop.config.batch_size}"
     if isinstance(loop, Phase2):
         return f"{size}, n_s = {loop.controls.n_s}, D_E = {loop.dictionary.feature_dim}"
     if isinstance(loop, Phase1):

@@ -15,7 +15,7 @@ from facog_lab import metrics, phase2, registry
 from facog_lab.config import ConfigError, Device, unknown
 from facog_lab.device import pick_device
 from facog_lab.rivals import networks
-from facog_lab.rivals.heads import head_config, start, train_head
+from facog_lab.rivals.heads import free_heads, head_config, skeleton, train_head
 from facog_lab.runs.experiment import Experiment
 from facog_lab.runs.stages import Lab, Source
 from facog_lab.runs.store import Run, StoreError
@@ -30,7 +30,7 @@ class Result(NamedTuple):
         scores: on the chosen test images.
         level: "feature" if it is a new head on the experiment's phase 1, "network" if it was
             trained end to end.
-        chosen: what was chosen on held-out training features, see `heads.Head`.
+        chosen: what was chosen on held-out training features, see `head_loop.Head`.
         seconds: of its own training, phase 1 included at level "network".
     """
 
@@ -45,7 +45,7 @@ class Trained(NamedTuple):
 
     Attributes:
         classifier: features to logits.
-        chosen: what was chosen on held-out training features, see `heads.Head`.
+        chosen: what was chosen on held-out training features, see `head_loop.Head`.
         seconds: of its own training.
     """
 
@@ -109,7 +109,7 @@ def with_network(settings: Experiment, name: str) -> Experiment:
 
 
 def head_on(given: Source, name: str, epochs: int, seed: int, device: Device = "auto") -> Trained:
-    """A head on given features, trained if it is not stored yet.
+    """A head on given features, trained if it is not stored yet; free ones are computed.
 
     Args:
         given: the features, and the networks that made them.
@@ -122,12 +122,16 @@ def head_on(given: Source, name: str, epochs: int, seed: int, device: Device = "
         StoreError: if what is kept is no such head.
     """
     config = head_config(name, epochs=epochs, seed=seed)
+    if name in free_heads():
+        began = time.monotonic()
+        head = train_head(config, given.features, given.model, device)
+        return Trained(head.classifier, head.chosen, time.monotonic() - began)
     run = Run(given.dataset, "head", config, given.key)
 
     def kept() -> Trained | None:
         if (saved := run.load()) is None:
             return None
-        classifier = start(config, given.model, given.features)
+        classifier = skeleton(config, given.features, given.model)
         try:
             classifier.load_state_dict(saved.tensors)
             return Trained(classifier, dict(saved.record["chosen"]), float(saved.record["seconds"]))

@@ -6,6 +6,7 @@ Upstream stages come first, so any notebook runs alone. What is asked for is a `
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -16,6 +17,7 @@ from facog_lab import phase1 as phase1_loop
 from facog_lab import phase2 as phase2_loop
 from facog_lab.config import ConfigError, Device
 from facog_lab.data.load import load
+from facog_lab.rivals.heads import free_heads, head_config, train_head
 from facog_lab.runs import distributed, launch
 from facog_lab.runs.experiment import Experiment
 from facog_lab.runs.extract import checked, make
@@ -197,15 +199,16 @@ class Lab:
     def compare(
         self, protocol: str = "full", oversamplers: Iterable[str] | None = None
     ) -> dict[str, Result]:
-        """The classifier as phase 1 left it, and what each oversampler makes of it.
+        """The classifier as phase 1 left it, what each oversampler makes of it, and free heads.
 
         Args:
             protocol: the test protocol, a key of the data set's `test_protocols`.
-            oversamplers: their names; None: the experiment's own, then the null baselines. All
-                have the experiment's settings otherwise.
+            oversamplers: their names; None: the experiment's own, then the null baselines and the
+                heads that cost nothing. All have the experiment's settings otherwise.
 
         Returns:
-            Results by method: "phase1", then the oversamplers.
+            Results by method: "phase1", then the oversamplers, then the free heads; one that this
+            phase 1 does not allow is left out, and said to be.
 
         Raises:
             ConfigError: if the data set has no protocol of that name.
@@ -219,6 +222,16 @@ class Lab:
             training = self.phase2_of(config.replace(oversampler=name))
             loop = training.finish()
             results[name] = Result(loop.evaluate(chosen), last_entropy(loop), training.seconds)
+        for name in free_heads() if oversamplers is None else ():
+            began, head = time.monotonic(), head_config(name, seed=config.seed)
+            try:
+                made = train_head(head, self.dictionary, self.model, self.device)
+            except ConfigError as error:  # such as LDAM's cosine layer, which has no lengths
+                print(f"{registry.heads[name].label} is left out: {error}", flush=True)
+                continue
+            seconds = time.monotonic() - began
+            scores = phase2_loop.score(made.classifier, self.dictionary, chosen)
+            results[name] = Result(scores, None, seconds)
         return results
 
     def test_images(self, protocol: str) -> Tensor:

@@ -4,6 +4,8 @@ import os
 import re
 import shutil
 
+import playground
+import playing
 import pytest
 from lab import SCREENSHOTS, Lab
 
@@ -11,7 +13,6 @@ FLAGS = [
     "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--enable-unsafe-swiftshader",
 ]  # fmt: skip
-LAPTOP = {"width": 1366, "height": 768}
 
 
 def missing(what):
@@ -45,7 +46,7 @@ def lab(tmp_path_factory):
 def ran(browser, lab):
     """Notebooks that are open and have run, each once for all tests; see Lab.open."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    context = browser.new_context(viewport=LAPTOP)
+    context = browser.new_context(viewport=playing.LAPTOP)
     context.set_default_timeout(20_000)
     opened = {}
 
@@ -77,3 +78,42 @@ def notebook(ran, request):
     yield show
     for one in shown:
         one.screenshot(re.sub(r"\W+", "-", request.node.name).strip("-"))
+
+
+@pytest.fixture(scope="session")
+def playground_file(tmp_path_factory):
+    """The playground as it is built."""
+    path = tmp_path_factory.mktemp("playground") / "playground.html"
+    path.write_bytes(playground.script("build").page().encode())
+    return path
+
+
+@pytest.fixture
+def opened(browser, playground_file):
+    """Opens the playground; at the end there was no error in it, and it asked for nothing else."""
+    contexts, errors, asked = [], [], []  # what stays in the last two when the test ends fails it
+
+    def open_page(link="#step=1", viewport=playing.LAPTOP, before=None, **options):
+        context = browser.new_context(viewport=viewport, **options)
+        context.set_default_timeout(30_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(error.stack))
+        page.on("console", lambda said: said.type == "error" and errors.append(said.text))
+        page.on("request", lambda request: asked.append(request.url))
+        if before:
+            page.add_init_script(before)
+        page.goto(f"{playground_file.as_uri()}{link}", wait_until="commit")
+        playing.until(page, "globalThis.playground?.firstPicture")
+        if "step=" in link:
+            playing.until(page, "!playground.state.running")
+        return page
+
+    open_page.errors, open_page.asked = errors, asked
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == []
+    assert [
+        url for url in asked if not url.startswith((playground_file.as_uri(), "blob:null/"))
+    ] == []

@@ -73,4 +73,4 @@ def test_the_contract_on_a_fresh_clone(tmp_path):
     assert "Phase 1, digits" not in printed[1]  # reused
     made = clone / "outputs" / "digits"
     assert len(list((made / "phase1").iterdir())) == 1
-    assert len(list((made / "phase2").iterdir())) == 8  # FACoG and the nulls, for both values
+    assert len(list((made / "phase2").iterdir())) == 10  # FACoG, nulls, one's own: twice

@@ -83,7 +83,7 @@ def test_the_maps_of_notebook_04_hold_any_of_them(name):
     explorer.number.value = first
     said = explorer.inspector.value
     assert ("no parents" in said) is (name == "cgan")
-    moved = name in ("facog_attention", "safa", "tailcalib")
+    moved = name in ("facog_attention", "safa", "tailcalib", "lent_spread")
     assert ("where the mix was moved to" in said) is moved
     assert ("in their hull, exactly" in said) is (not moved and name != "cgan")
 

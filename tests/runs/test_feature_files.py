@@ -22,7 +22,7 @@ def test_what_was_written_is_read_again(given, tmp_path):
     assert feature_files.names(tmp_path) == ["digits_small"]
     assert len(written) == len(feature_files.PARTS)
     read = feature_files.read(tmp_path, "digits_small")
-    for name in ("labels", "images", "class_counts", "test_labels", "starts"):
+    for name in ("labels", "image_index", "class_counts", "test_labels", "starts"):
         assert torch.equal(getattr(read.features, name), getattr(given.features, name))
     assert torch.equal(read.features.features, given.features.features.half().float())
     assert read.features.class_names == given.features.class_names

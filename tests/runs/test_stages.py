@@ -8,10 +8,11 @@ from PIL import Image
 
 from facog_lab import runs
 from facog_lab.config import ConfigError
+from facog_lab.rivals.heads import free_heads
 from facog_lab.runs import checkpoint, stages
 from facog_lab.runs import training as kept_training
 from facog_lab.runs.presets import experiment
-from facog_lab.runs.store import StoreError
+from facog_lab.runs.store import Run, StoreError
 
 
 @pytest.fixture
@@ -116,13 +117,23 @@ def test_other_settings_are_another_run_and_share_what_they_can(settings):
 
 def test_compare_has_the_nulls_beside_facog(settings):
     results = runs.open(settings, "cpu").compare()
-    assert list(results) == ["phase1", "facog", *stages.nulls()]
+    assert list(results) == ["phase1", "facog", *stages.nulls(), *free_heads()]
+    assert {"logit_adjustment", "nearest_mean", "lda", "second_opinion"} <= set(free_heads())
     assert results["phase1"].entropy is None
     assert results["random_oversampling"].entropy == 0
     assert results["uniform_weights"].entropy == pytest.approx(1.609, abs=1e-3)
     assert 1.2 < results["dirichlet_weights"].entropy < 1.35
     for result in results.values():
         assert result.scores.acsa == pytest.approx(sum(result.scores.per_class) / 10)
+
+
+def test_a_free_head_that_phase_1_does_not_allow_is_left_out_and_said(outputs, capsys):
+    """LDAM's last layer has cosines for logits: τ-norm has no lengths to divide by."""
+    changed = {"epochs": 2, "warmup_epochs": 1, "objective": "ldam"}
+    lab = runs.open(experiment(phase1=changed, phase2={"epochs": 1}), "cpu")
+    results = lab.compare()
+    assert set(free_heads()) - set(results) == {"tau_norm_no_bias"}
+    assert "τ-norm, no bias is left out: the classifier's last layer" in capsys.readouterr().out
 
 
 def test_balanced_data_is_refused_before_anything_is_trained(outputs):
@@ -178,3 +189,54 @@ def test_a_damaged_run_is_named_and_not_used(settings):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(StoreError, match=path.name):
         _ = runs.open(settings, "cpu").phase1
+
+
+def test_an_open_experiment_builds_and_reads_everything_once(settings, outputs, monkeypatch):
+    runs.open(settings, "cpu").compare()  # all of it is made
+    built, read = [], []
+
+    def noted(owner, name, to):
+        function = getattr(owner, name)
+
+        def call(self, *given, **named):
+            to.append(self)
+            return function(self, *given, **named)
+
+        monkeypatch.setattr(owner, name, call)
+
+    noted(stages.phase1_loop.Phase1, "__init__", built)
+    noted(stages.phase2_loop.Phase2, "__init__", built)
+    noted(Run, "_read", read)
+    lab = runs.open(settings, "cpu")
+    for _ in range(2):
+        _ = lab.data, lab.phase1, lab.model, lab.dictionary, lab.source, lab.phase2
+        lab.compare()
+    methods = 1 + len(stages.nulls())
+    assert len(built) == 1 + methods  # phase 1, FACoG, the nulls
+    assert len(read) == 2 + methods  # the same, and the dictionary
+
+
+def test_a_training_that_was_broken_inside_a_step_is_opened_anew(settings, outputs, monkeypatch):
+    monkeypatch.setattr(kept_training, "SECONDS_BETWEEN_SAVES", 0.0)
+    whole = runs.open(settings, "cpu").phase1.finish()
+    expected = {name: tensor.clone() for name, tensor in whole.model.state_dict().items()}
+    for path in runs.open(settings).run("phase1").folder.iterdir():
+        path.unlink()
+    lab, step = runs.open(settings, "cpu"), stages.phase1_loop.Phase1.loss
+    first = lab.phase1
+    taken = []
+
+    def interrupted(loop, *given):
+        taken.append(loop.step)
+        if len(taken) == 6:  # in the middle of an epoch, the step half done
+            next(iter(loop.model.parameters())).data.zero_()
+            raise KeyboardInterrupt
+        return step(loop, *given)
+
+    monkeypatch.setattr(stages.phase1_loop.Phase1, "loss", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        first.finish()
+    assert lab.phase1 is not first
+    made = lab.phase1.finish().model.state_dict()
+    assert all(torch.equal(made[name], tensor) for name, tensor in expected.items())
+    assert lab.phase1 is lab.phase1

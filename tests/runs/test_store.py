@@ -108,14 +108,14 @@ def test_a_flipped_bit_is_found_and_the_file_named(run, kind):
 def test_who_reads_while_another_saves_gets_what_was_saved(run, outputs, monkeypatch, recwarn):
     """The files of the manifest that was read first may be gone by the time they are opened."""
     save(run, 1.0, done=False)
-    checked, saves = store.Run._checked, [2.0, 3.0, 4.0]
+    checked, saves = store.checked, [2.0, 3.0, 4.0]
 
-    def late(self, *arguments):
+    def late(*arguments):
         while saves:
             save(store.Run("digits", "phase1", Settings(), "upstream"), saves.pop(0), done=False)
-        return checked(self, *arguments)
+        return checked(*arguments)
 
-    monkeypatch.setattr(store.Run, "_checked", late)
+    monkeypatch.setattr(store, "checked", late)
     assert run.load().tensors["w"].tolist() == [4.0]
     assert not recwarn.list
 

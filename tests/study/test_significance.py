@@ -54,6 +54,16 @@ def test_means_deviations_ranks_and_the_paired_test(rows):
     assert list(table["mean"]) == sorted(table["mean"], reverse=True)
 
 
+def test_no_p_where_no_seed_changes_the_difference(recwarn):
+    """Two closed forms on one phase 1: five times the same pair of numbers proves nothing."""
+    fixed = [row("lda", s, 0.4313) for s in SEEDS] + [row("nearest_mean", s, 0.4172) for s in SEEDS]
+    table = significance.summary(fixed, against="nearest_mean")
+    line = table.loc["lda", "feature", ""]
+    assert line["gain"] == pytest.approx(1.41)
+    assert math.isnan(line["p"])
+    assert not recwarn
+
+
 def test_what_cannot_be_tested_or_was_not_run_stays_empty(rows):
     of_paper = significance.select(paper.rows("1"), dataset="mnist")
     table = significance.summary(rows, of_paper=of_paper, not_built=["oltr"])

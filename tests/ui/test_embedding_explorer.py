@@ -85,7 +85,7 @@ def test_hovering_a_real_point_shows_its_training_image():
     live = embedding_explorer.Atlas(made)
     live.hear("hover", [7])
     (uri,) = re.findall(r'<img src="([^"]*)"', live.hovered.value)
-    image = made.images[made.dictionary.images[made.kept[7]]]
+    image = made.images[made.dictionary.image_index[made.kept[7]]]
     np.testing.assert_array_equal(pixels(uri), image.permute(1, 2, 0).expand(-1, -1, 3))
     assert "real, no. 7" in live.hovered.value
     assert made.dictionary.class_names[made.owner[7]] in live.hovered.value
@@ -100,7 +100,7 @@ def test_a_generated_point_shows_the_images_and_weights_of_its_mix(n_s):
         live.hear("hover", [first + i])
         live.hear("click", [first + i])
         weights, order = made.mixed.weights[i].sort(descending=True, stable=True)
-        images = made.images[made.dictionary.images[made.mixed.rows[i][order]]]
+        images = made.images[made.dictionary.image_index[made.mixed.rows[i][order]]]
         for html in (live.hovered.value, live.inspector.value):
             assert len(shown(html)) == n_s
             for (image, weight), wanted, expected in zip(shown(html), images, weights, strict=True):

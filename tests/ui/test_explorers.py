@@ -233,7 +233,7 @@ def test_the_pictures_are_the_features_and_its_neighbours():
         down, right = canvas.shape[0] // 2, canvas.shape[1] // 3
         for place, i in enumerate((row, *nearest)):
             y, x = place // 3 * down, place % 3 * right
-            image = explorer.data.images[explorer.dictionary.images[i]]
+            image = explorer.data.images[explorer.dictionary.image_index[i]]
             np.testing.assert_array_equal(canvas[y : y + 8, x : x + 8, 0], image[0])
 
 
