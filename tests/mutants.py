@@ -61,6 +61,7 @@ BESIDES = {
     "facog_attention.py": ["generator"],
     "generator.py": ["phase2", "loss_terms"],
     "geometry.py": ["ops", "views"],
+    "head_loop.py": ["heads"],
     "load.py": ["long_tail"],
     "long_tail.py": ["load"],
     "nulls.py": ["generator"],
@@ -282,8 +283,8 @@ FAULTS = [
     Fault("heads.py", "HELD_OUT = 0.2", "HELD_OUT = 0.5"),
     Fault("refit.py", 'seeded(config.seed, "head", "weights")',
           'seeded(0, "head", "weights")'),
-    Fault("refit.py", 'rng_for(device, config.seed, "head", step)',
-          'rng_for(device, config.seed, "head", 0)'),
+    Fault("head_loop.py", 'rng_for(device, seed, "head", step)', 'rng_for(device, seed, "head", 0)'),
+    Fault("head_loop.py", 'seeded(seed, "head", "weights")', 'seeded(0, "head", "weights")'),
     Fault("heads.py", '"fits": "scales", "epochs": 5', '"fits": "scales", "epochs": 10'),
     # presets, runs, replay
     Fault("presets.py", '"warmup_epochs": 3', '"warmup_epochs": 5'),

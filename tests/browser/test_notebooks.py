@@ -35,8 +35,7 @@ def dark(lab):
 def test_figures_suit_a_dark_theme(notebook):
     """Whether they can be read is for a person to see, in the screenshots."""
     opened = notebook("03_phase2", **OPTIONS["03_phase2"])
-    dark = opened.page.locator("body[data-jp-theme-light=false]")
-    dark.wait_for(state="attached", timeout=60_000)
+    opened.page.locator("body[data-jp-theme-light=false]").wait_for(
         state="attached", timeout=60_000
     )
     opened.button("Start").click()

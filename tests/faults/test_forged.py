@@ -257,8 +257,7 @@ def steered(tmp_path_factory):
     """A run that was steered, as its folder was kept."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACOG_OUTPUTS", str(tmp_path_factory.mktemp("steered")))
-        few = presets.experiment(phase1={"epochs": 1, "warmup_epochs": 0}, phase2={"epochs": 4})
-        made = replay.Steered(runs.open(few, "cpu"))
+        made = replay.Steered(runs.open(experiment(), "cpu"))
         made.loop.controls = made.loop.controls.replace(n_s=2)
         list(made)
         yield made.folder
