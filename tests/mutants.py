@@ -283,7 +283,8 @@ FAULTS = [
     Fault("heads.py", "HELD_OUT = 0.2", "HELD_OUT = 0.5"),
     Fault("refit.py", 'seeded(config.seed, "head", "weights")',
           'seeded(0, "head", "weights")'),
-    Fault("head_loop.py", 'rng_for(device, seed, "head", step)', 'rng_for(device, seed, "head", 0)'),
+    Fault("head_loop.py", 'rng_for(device, seed, "head", step)',
+          'rng_for(device, seed, "head", 0)'),
     Fault("head_loop.py", 'seeded(seed, "head", "weights")', 'seeded(0, "head", "weights")'),
     Fault("heads.py", '"fits": "scales", "epochs": 5', '"fits": "scales", "epochs": 10'),
     # presets, runs, replay
