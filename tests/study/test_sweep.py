@@ -25,7 +25,7 @@ from facog_lab.study import clusters, report, run_notebook, sweep
 from facog_lab.study.sweep_points import points
 
 HERE = sweep.Where(workers=2)
-SCORES = "from facog_lab import report\nreport.scores(acsa=n / 10, gm=float('nan'))"
+SCORES = "from facog_lab.study import report\nreport.scores(acsa=n / 10, gm=float('nan'))"
 FAILS = "if n == 3:\n    raise ValueError('three\\nis bad')"
 KEEPS_COUNT = """import os, pathlib
 pathlib.Path(os.environ["FACOG_OUTPUTS"], f"ran-{n}-{os.getpid()}").write_text(str(os.getppid()))"""
