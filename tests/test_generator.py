@@ -270,6 +270,22 @@ def test_the_frozen_projector_lets_gradients_through_and_does_not_change():
     assert any(not torch.equal(a, b) for a, b in pairs)
 
 
+def test_the_candidates_of_the_contrast_are_those_that_the_config_names(monkeypatch):
+    seen = []
+    true = generator_module.losses.augmented_supervised_contrastive
+    monkeypatch.setattr(
+        generator_module.losses,
+        "augmented_supervised_contrastive",
+        lambda *given: seen.append(given[-1]) or true(*given),
+    )
+    values = []
+    for candidates in ("both", "real", "generated"):
+        oversampler, _ = made({"asc_candidates": candidates})
+        values.append(oversampler.generator_losses(controls(), rng("t"), training=False)[1].item())
+    assert seen == ["both", "real", "generated"]
+    assert len(set(values)) == 3
+
+
 def test_each_step_changes_its_own_network_alone():
     oversampler, _ = made({})
     for step, changed, kept in (

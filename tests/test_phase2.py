@@ -1,3 +1,4 @@
+import copy
 import math
 import threading
 
@@ -80,6 +81,28 @@ def test_a_step_takes_one_thread_and_gives_the_others_back(monkeypatch):
     thread.join()
     assert seen == [1, 1, 2]
     assert torch.get_num_threads() == 1  # of the tests
+
+
+def test_the_classifiers_draws_are_a_stream_of_their_own():
+    made = loop(oversampler="random_oversampling", seed=3)  # which learns nothing
+    own = rng_for("cpu", 3, "classifier", 0)
+    expected, _ = made.classifier_loss(made.controls, own)
+    assert next(made).figures["loss_cls"] == expected.item()
+
+
+@pytest.mark.parametrize(
+    ("trains", "changed"),
+    [("all", "dgc"), ("d_and_g", "dg"), ("d", "d"), ("g", "g"), ("classifier", "c")],
+)
+def test_a_step_changes_what_it_is_to_train(trains, changed):
+    made = loop(trains=trains)
+    facog = made.oversampler
+    nets = {"d": facog.discriminator, "g": facog.generator, "c": made.classifier}
+    before = {name: copy.deepcopy(net.state_dict()) for name, net in nets.items()}
+    next(made)
+    for name, net in nets.items():
+        same = all(torch.equal(t, before[name][k]) for k, t in net.state_dict().items())
+        assert same is (name not in changed), name
 
 
 def test_same_seed_same_bytes_and_the_global_generator_is_left_alone():
