@@ -47,7 +47,7 @@ def ran(browser, lab):
     """Notebooks that are open and have run, each once for all tests; see Lab.open."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     context = browser.new_context(viewport=playing.LAPTOP)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)  # a busy machine is no fault
     opened = {}
 
     def run(stem, **options):

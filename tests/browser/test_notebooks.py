@@ -34,7 +34,7 @@ def dark(lab):
 @pytest.mark.usefixtures("dark")
 def test_figures_suit_a_dark_theme(notebook):
     """Whether they can be read is for a person to see, in the screenshots."""
-    opened = notebook("03_phase2", **OPTIONS["03_phase2"])
+    opened = notebook("03_phase2", **OPTIONS["03_phase2"], n_s=4)  # a page of its own
     opened.page.locator("body[data-jp-theme-light=false]").wait_for(
         state="attached", timeout=60_000
     )
