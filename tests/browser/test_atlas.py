@@ -3,7 +3,6 @@
 import contextlib
 import re
 
-import playwright.sync_api
 from test_notebooks import MOST_BYTES
 
 CELL = "embedding_explorer.explore("
@@ -30,6 +29,8 @@ def lasso(page, graph):
 
 
 def test_04_points_show_their_images_and_what_they_were_mixed_from(notebook):
+    from playwright.sync_api import TimeoutError as Late  # without it, the fixture skips the test
+
     opened = notebook("04_embeddings")
     page = opened.page
     output = opened.panel.locator(".jp-CodeCell", has_text=CELL).locator(".jp-OutputArea").first
@@ -62,7 +63,7 @@ def test_04_points_show_their_images_and_what_they_were_mixed_from(notebook):
     chosen = output.get_by_text(re.compile(r"[\d,]{2,} real and [\d,]{2,} generated features"))
     for _ in range(4):  # a lasso that begins while the map is drawn anew is lost
         lasso(page, graph)
-        with contextlib.suppress(playwright.sync_api.TimeoutError):
+        with contextlib.suppress(Late):
             chosen.wait_for(timeout=10_000)
             break
     assert chosen.count()
