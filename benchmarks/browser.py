@@ -41,7 +41,8 @@ def desk() -> Iterator[Desk]:
     """JupyterLab and Chromium for as long as they are needed."""
     from playwright.sync_api import sync_playwright
 
-    sys.path.insert(0, str(paths.project_root() / "tests" / "browser"))
+    tests_of = paths.project_root() / "tests"
+    sys.path[:0] = [str(tests_of / "browser"), str(tests_of)]
     tests, flags = importlib.import_module("lab"), importlib.import_module("conftest").FLAGS
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
