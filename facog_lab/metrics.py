@@ -102,6 +102,14 @@ def evaluate(predictions: Tensor, labels: Tensor, class_counts: Tensor) -> Metri
     )
 
 
+def groups(class_counts: Tensor) -> list[str]:
+    """The group of each class by its training images: "many", "medium" or "few"."""
+    return [
+        "many" if n > MANY_ABOVE else "few" if n < FEW_BELOW else "medium"
+        for n in class_counts.tolist()
+    ]
+
+
 def rarest_classes(class_counts: Tensor, share: float = 0.2) -> Tensor:
     """The rarest `share` of the classes, at least one; among equals the later ones."""
     order = torch.argsort(class_counts.cpu(), descending=True, stable=True)

@@ -39,6 +39,9 @@ LABELS = {
     "logit_prior": "Logit prior",
     "trains": "Update",
     "phase1": "Phase 1 alone",
+    "real_images": "Real images",
+    "images": "images a class",
+    "head": "head",
     "m2m_ldam": "M2m-LDAM",
     "ldam_safa": "LDAM + SAFA",
     "ride_cmo": "RIDE + CMO",
@@ -54,6 +57,10 @@ LABELS = {
 
 # Values that do not say by themselves what they do, by the setting.
 VALUES = {
+    "images": {
+        "10": "at least 10", "20": "at least 20", "50": "at least 50", "100": "at least 100",
+        "all": "all", "10 more": "10 more", "unseen": "as many, but unseen by the backbone",
+    },
     "profile": {
         "exponential": "exponential", "gamo": "GAMO: 4,000 to 40", "as_found": "all images",
     },
@@ -79,7 +86,7 @@ def label(name: str) -> str:
 
 def value_label(setting: str, value: object) -> str:
     """The readable name of a setting's value; others as they are."""
-    if setting == "oversampler":
+    if setting in ("oversampler", "head"):
         return label(str(value))
     return VALUES.get(setting, {}).get(str(value)) or as_text(value)
 

@@ -87,7 +87,7 @@ NAMED = {  # what each module says of a name that it does not know
     "recipe": lambda name: views.make_views(
         torch.zeros(1, 1, 8, 8), name, seed=0, epoch=0, index=torch.arange(1), mean=(0,), std=(1,)
     ),
-    "parameter of 08_sweep.ipynb": lambda name: points("08_sweep.ipynb", {name: [1]}),
+    "parameter of 09_sweep.ipynb": lambda name: points("09_sweep.ipynb", {name: [1]}),
     "control": lambda name: replay.fork(
         runs.open(presets.experiment()), {"n_s": [5, 5]}, 1, {"a": {name: 1}}
     ),

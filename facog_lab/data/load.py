@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from facog_lab import registry
+from facog_lab.config import DataError
 from facog_lab.data import audit
 from facog_lab.data.decode import Source, chosen
 from facog_lab.data.long_tail import by_class, choose, draw
 from facog_lab.data.places import name_of
-from facog_lab.dataset import LongTailed, Report, build, sha256
+from facog_lab.dataset import Images, LongTailed, Report, build, sha256
 from facog_lab.rng import rng_for
 from facog_lab.settings import DataConfig
 
@@ -46,6 +47,30 @@ def load(config: DataConfig, *, report: Report | None = None) -> LongTailed:
         test_protocols=protocols(config.dataset, source.test_labels, seed),
         audit=found,
     )
+
+
+def left_out(config: DataConfig, *, report: Report | None = None) -> tuple[Images, Tensor]:
+    """The training images that the long tail leaves out, in the source's order, and their labels.
+
+    Args:
+        config: its settings.
+        report: takes a line of text now and then.
+
+    Raises:
+        DataError: if it leaves none out, or the data are missing or damaged.
+    """
+    name, source = name_of(config), read(config, report or (lambda line: None))
+    labels, names = source.labels, source.class_names
+    ratio, seed = config.imbalance_ratio, config.split_seed
+    rest = torch.ones(len(labels), dtype=torch.bool)
+    rest[choose(name, labels, names, config.profile, ratio, seed)] = False
+    if not rest.any():
+        raise DataError(
+            f"{name} is used whole (profile = {config.profile!r}), so no image is left out. Take "
+            "another profile, or look at the learning curve instead."
+        )
+    index, images = rest.nonzero()[:, 0], source.images
+    return images[index] if isinstance(images, Tensor) else images.take(index), labels[index]
 
 
 def read(config: DataConfig, report: Report) -> Source:

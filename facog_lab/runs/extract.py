@@ -80,6 +80,17 @@ def extract(
     return FeatureDictionary.from_tensors(made, data.class_names)
 
 
+def features_of(
+    phase1: Phase1, images: Images, report: Callable[[int], None] = lambda images: None
+) -> Tensor:
+    """(N, D) float32, the features of any N images of the data set's kind; see `extract`."""
+    features = torch.empty(len(images), phase1.feature_dim)
+    keep_freed_memory(phase1.device.type == "cpu")
+    _fill(features, torch.arange(len(images)), phase1, images, ("clean", 0, 0), report)
+    keep_freed_memory(False)
+    return features
+
+
 @torch.no_grad()
 def _fill(
     features: Tensor,

@@ -125,13 +125,13 @@ class Lab:
                 "the images as class folders, dataset 'folder:PATH'."
             )
         self.settings, self.device, self.devices = settings, device, devices
-        self._given = long_tailed
+        self.given = long_tailed
         self._trainings: dict[object, Training[Any]] = {}
 
     @property
     def data(self) -> dataset.LongTailed:
         """The long-tailed data set."""
-        return self._given or data(self.settings.data)
+        return self.given or data(self.settings.data)
 
     def run(self, stage: Stage) -> Run:
         """The folder of a stage's run, made or not: its key follows from all settings before it."""

@@ -5,17 +5,19 @@ A cell is one method with one set of changes; a task is a cell on one data set a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from facog_lab import models, phase2, registry
 from facog_lab.config import ConfigError, Device, unknown
 from facog_lab.rivals.heads import head_config
-from facog_lab.runs import methods, stages
+from facog_lab.runs import left_out, methods, stages
 from facog_lab.runs.experiment import Experiment
+from facog_lab.runs.progress import Progress
 from facog_lab.runs.stages import Lab
 from facog_lab.runs.store import run_key
+from facog_lab.study import ceiling
 from facog_lab.study.results import Row, rounded
 
 
@@ -23,7 +25,8 @@ class Cell(NamedTuple):
     """One method, and what differs from the preset.
 
     Attributes:
-        method: "phase1", an oversampler, a head or a network, by its registered name.
+        method: "phase1", an oversampler, a head or a network, by its registered name, or
+            "real_images", see `ceiling`.
         level: on the features of phase 1, or a network trained end to end.
         changes: pairs of a setting, named by its stage, and its value: ("phase2.n_s", 10).
     """
@@ -45,13 +48,21 @@ class Cell(NamedTuple):
     @property
     def before_phase2(self) -> bool:
         """Whether it changes what comes before phase 2."""
-        return self.own_network or any(not n.startswith("phase2.") for n, _ in self.changes)
+        after = ("phase2.", "ceiling.")
+        return self.own_network or any(not name.startswith(after) for name, _ in self.changes)
+
+    @property
+    def ceiling(self) -> ceiling.CeilingConfig:
+        """Which real images are put back, of the method "real_images"."""
+        return ceiling.CeilingConfig(**{name.split(".")[1]: v for name, v in self.changes})
 
     def settings(self, base: Experiment) -> Experiment:
         """The experiment with the cell's changes and its oversampler."""
         configs = {name: getattr(base, name) for name in ("phase1", "dictionary", "phase2")}
         for name, value in self.changes:
             stage, field = name.split(".")
+            if stage == "ceiling":  # which is no stage: it changes what the head is trained on
+                continue
             configs[stage] = configs[stage].replace(**{field: value})
         if self.level == "feature" and self.method in registry.oversamplers:
             configs["phase2"] = configs["phase2"].replace(oversampler=self.method)
@@ -87,6 +98,14 @@ def _table5() -> list[Cell]:
     return [cell._replace(changes=c) for cell in (PHASE1, Cell("facog")) for c in changes]
 
 
+def _ceiling() -> list[Cell]:
+    """The ladder of real images, and what is between its two ends."""
+    rungs = [(("ceiling.images", images),) for images in (*ceiling.RUNGS, "10 more", "unseen")]
+    top = (("ceiling.images", "all"), ("ceiling.head", "cosine_adjusted"))
+    cells = [Cell(ceiling.METHOD, changes=changes) for changes in (*rungs, top)]
+    return [PHASE1, Cell(ceiling.FOOT), *cells]
+
+
 _FEW = ("facog", "facog_attention", "random_oversampling", "uniform_weights", "smote")
 TABLES: dict[str, list[Cell]] = {
     **dict.fromkeys(("1", "2", "3"), _comparison()),
@@ -107,6 +126,7 @@ TABLES: dict[str, list[Cell]] = {
                 *_each("phase2.classifier_batches", ("literal",), _FEW[::2])],
     "views": [PHASE1, *(Cell(m) for m in _FEW[::2]),
               *_each("dictionary.views", (1, 4), _FEW[::2])],
+    "ceiling": _ceiling(),
 }  # fmt: skip
 
 
@@ -137,6 +157,10 @@ class Task:
         upstream = self.given.key if self.given else stages.run_of(settings, "dictionary").key
         if method == "phase1":
             return upstream
+        if method == ceiling.METHOD:
+            rung, seed = self.cell.ceiling, settings.phase2.seed
+            after = head_config(rung.head, epochs=settings.phase2.epochs, seed=seed)
+            return run_key(after, ceiling.key(upstream, rung.images, seed))
         if self.cell.level == "feature" and method in registry.oversamplers:
             return run_key(settings.phase2, upstream)
         head = registry.networks[method].facts["head"] if self.cell.level == "network" else method
@@ -157,7 +181,7 @@ def check(task: Task) -> None:
     known = (
         ["phase1", *registry.networks]
         if cell.level == "network"
-        else [*registry.oversamplers, *registry.heads]
+        else [*registry.oversamplers, *registry.heads, ceiling.METHOD]
     )
     if cell.method not in known:
         raise ConfigError(unknown(cell.method, known, f"{cell.level} method"))
@@ -166,6 +190,21 @@ def check(task: Task) -> None:
             f"{cell.method} ({cell.variant or cell.level}) changes what comes before phase 2, and "
             f"{task.given.dataset} begins after it: leave the cell out, or name a data set."
         )
+
+
+def measured(
+    settings: Experiment, cells: Iterable[Cell], preset: str, device: Device = "auto"
+) -> list[Row]:
+    """The rows of some cells on an experiment, each once; for a notebook."""
+    data, seed = stages.data(settings.data), settings.phase1.seed
+    about = {"dataset": data.name, "imbalance_ratio": data.imbalance_ratio, "preset": preset}
+    about |= {"seed": seed, "dictionary": None}
+    rows, wanted = [], list(dict.fromkeys(cells))
+    with Progress(len(wanted), "Rows", unit="row") as progress:
+        for cell in wanted:
+            rows += measure(Task(cell, settings), about, device)
+            progress.update(1)
+    return rows
 
 
 def measure(task: Task, about: Mapping[str, Any], device: Device = "auto") -> list[Row]:
@@ -191,6 +230,12 @@ def measure(task: Task, about: Mapping[str, Any], device: Device = "auto") -> li
     if cell.method == "phase1":
         classifier = given.model.classifier
         seconds = None if task.given else lab.phase1.seconds
+    elif cell.method == ceiling.METHOD:
+        rung, config = cell.ceiling, settings.phase2
+        more = left_out.of_kept(given.dataset) if task.given else left_out.of_lab(lab)
+        filled = ceiling.refilled(given, more, rung.images, config.seed)
+        made = methods.head_on(filled, rung.head, config.epochs, config.seed, device)
+        classifier, chosen, seconds = made.classifier, ceiling.facts(given, filled), made.seconds
     elif cell.method in registry.oversamplers:
         training = stages.phase2_on(given, settings.phase2, device)
         loop = training.finish()

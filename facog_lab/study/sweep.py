@@ -2,7 +2,7 @@
 
 A point is one execution by papermill, a task of Dask: who runs it, and again where a worker was
 lost, is Dask's business. Points that were run are not run again, those that failed or were cut off
-are. `facog_lab.cli.sweep` is its command line, notebook 08 its notebook.
+are. `facog_lab.cli.sweep` is its command line, notebook 09 its notebook.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Made = TypeVar("Made")
 
 
 class SweepConfig(Where):
-    """What notebook 08 runs and shows."""
+    """What notebook 09 runs and shows."""
 
     notebook: str = Field("03_phase2.ipynb", description="a path, or a name in notebooks/")
     grid: dict[str, list[Any]] = Field(

@@ -24,7 +24,7 @@ SCREENSHOTS = ROOT / "outputs" / "browser"
 # How notebooks are opened where all of them are, so that each is run once for all tests.
 OPTIONS = {
     "03_phase2": {"epochs": 20},  # which end while a test looks
-    "08_sweep": {"grid": {"imbalance_ratio": [20.0], "n_s": [1, 5], "seed": [0]}},  # two points
+    "09_sweep": {"grid": {"imbalance_ratio": [20.0], "n_s": [1, 5], "seed": [0]}},  # two points
 }
 
 FOLDERS = {

@@ -4,7 +4,7 @@ import pytest
 from lab import BLANK, OPTIONS, PLOTLY, SAID
 
 STEMS = ("00_lt_datasets", "01_phase1", "02_dictionary", "03_phase2", "04_embeddings",
-         "05_ablations", "06_benchmark", "08_sweep")  # fmt: skip
+         "05_ablations", "06_benchmark", "09_sweep")  # fmt: skip
 # Of a notebook that is saved with its widgets. JupyterLab keeps a picture of each figure, up to
 # 400 kB; the JavaScript of one FigureWidget, which none is to keep, has 4.8 MB.
 MOST_BYTES = 2_000_000

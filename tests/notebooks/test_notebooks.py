@@ -19,7 +19,7 @@ from facog_lab.ui import parameters
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("0[0-68]_*.ipynb"))
 # Two of 08's points: on shared cores the whole sweep takes minutes.
-OPTIONS = {"08_sweep": ("-y", "grid: {imbalance_ratio: [20.0], n_s: [1, 5], seed: [0]}")}
+OPTIONS = {"09_sweep": ("-y", "grid: {imbalance_ratio: [20.0], n_s: [1, 5], seed: [0]}")}
 PLOTLY = "application/vnd.plotly.v1+json"
 
 pytestmark = pytest.mark.first
@@ -79,8 +79,8 @@ class TestExecuted:
         for method in ("phase1", "facog", "random_oversampling", "uniform_weights"):
             assert method in page
 
-    def test_08_has_a_row_a_point_and_makes_what_they_share_once(self, executed):
-        outputs = executed["08_sweep"].parent / "outputs"
+    def test_09_has_a_row_a_point_and_makes_what_they_share_once(self, executed):
+        outputs = executed["09_sweep"].parent / "outputs"
         rows = [json.loads(p.read_text()) for p in outputs.glob("sweeps/03_phase2/*/row.json")]
         assert {(r["values"]["n_s"], r["values"]["seed"]) for r in rows} == {(1, 0), (5, 0)}
         made = [
@@ -88,7 +88,7 @@ class TestExecuted:
             for path in outputs.glob("sweeps/03_phase2/*/executed.ipynb")
         ]
         assert sorted(made) == [0, 1]
-        text = "".join(o["data"].get("text/html", "") for o in outputs_of(executed["08_sweep"])
+        text = "".join(o["data"].get("text/html", "") for o in outputs_of(executed["09_sweep"])
                        if "data" in o)  # fmt: skip
         targets = set(re.findall(r'href="(outputs/sweeps/03_phase2/\w+/executed.ipynb)"', text))
         assert len(targets) == 2

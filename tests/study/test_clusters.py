@@ -219,8 +219,8 @@ def test_options_that_are_no_options(text, tmp_path, outputs, capsys):
         ("dask_jobqueue.SLURMCluster", '{"job_script_prologue": ["touch owned"]}'),
     ],
 )
-def test_notebook_08_runs_nothing(cluster, options, tmp_path):
-    command = [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / "08_sweep.ipynb"),
+def test_notebook_09_runs_nothing(cluster, options, tmp_path):
+    command = [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / "09_sweep.ipynb"),
                "out.ipynb", "-p", "cluster", cluster, "-y",
                json.dumps({"cluster_options": json.loads(options)})]  # fmt: skip
     own = {"PYTHONPATH": str(ROOT), "FACOG_OUTPUTS": str(tmp_path / "outputs")}
