@@ -62,7 +62,11 @@ def of_kept(name: str) -> LeftOut:
     path = folder / f"{name}_backbone.safetensors"
     if not path.is_file():
         raise DataError(f"{path} is missing, and with it the features of images left out.")
-    of_data = {"dataset": facts["dataset"], "imbalance_ratio": float(facts["imbalance_ratio"])}
+    of_data = {
+        "dataset": facts["dataset"],
+        "imbalance_ratio": float(facts["imbalance_ratio"]),
+        "split_seed": int(facts.get("split_seed", 0)),
+    }
     settings = presets.experiment(facts.get("preset", "paper"), data=of_data)
     lab = Lab(settings, "cpu")
     if lab.data.split_hash != given.split_hash:
