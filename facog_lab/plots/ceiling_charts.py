@@ -11,7 +11,8 @@ from facog_lab.plots import theme
 from facog_lab.plots.theme import BLUE, INK, ORANGE, blank
 from facog_lab.study.significance import name_of
 
-NEAR = 0.035  # of the height: names nearer than this to each other would overlap
+LINE = 21  # pixels of a name beside the plot
+AROUND = 150  # pixels above and below the plot
 
 
 def ladder(
@@ -47,8 +48,9 @@ def ladder(
         customdata=np.stack([names, shown["way"].map("{:.0f}".format)], 1) if len(shown) else None,
         hovertemplate="%{customdata[0]}: %{y:.2f}, %{customdata[1]}% of the way<extra></extra>",
     )  # fmt: skip
+    height = max(480, AROUND + 60 + LINE * len(names))
     heights = np.concatenate([steps["mean"], shown["mean"]])
-    gap = NEAR * (np.ptp(heights) if len(heights) else 1)
+    gap = 1.15 * np.ptp(heights) * LINE / (height - AROUND) if len(heights) else 1
     low = np.inf
     for name, mean in zip(names, shown["mean"], strict=True):
         low = min(mean, low - gap)
@@ -57,7 +59,7 @@ def ladder(
         type="log", title_text="real images that every class has at least",
         tickvals=steps["images"].tolist(), ticktext=[f"{n:,}" for n in steps["images"]],
     )  # fmt: skip
-    figure.update_layout(height=max(480, 200 + 22 * len(names)), margin_r=230)
+    figure.update_layout(height=height, margin_r=230)
     return figure.update_yaxes(title_text=f"{label(score)}, percent")
 
 

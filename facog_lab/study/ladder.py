@@ -219,7 +219,7 @@ def learning_curve(
     """
     counts, lines = of.class_counts, []
     largest = int(counts.max())
-    for cap in sorted({*(c for c in caps if c < largest), largest}):
+    for cap in sorted({*(c for c in caps if c < largest), max(1, largest // 2), largest}):
         drawn = []
         for repeat in range(repeats if cap < largest else 1):
             part = _cut(of, cap, rng_for("cpu", seed, "learning curve", cap, repeat))
@@ -236,17 +236,18 @@ def learning_curve(
 
 
 def last_doubling(curve: pd.DataFrame) -> str:
-    """What more images brought at the end of a learning curve, in words."""
-    if len(curve) < 2:
-        return "All classes have one image: there is no curve."
-    before, last = curve.iloc[-2], curve.iloc[-1]
+    """What the last doubling of the images brought, in words."""
+    last = curve.iloc[-1]
+    half = curve[curve["at most"] <= last["at most"] // 2]
+    if half.empty:
+        return "The largest class has one image: there is no curve."
+    before = half.iloc[-1]
     gain, spread = last["acsa"] - before["acsa"], before["acsa_sd"]
-    more = last["images"] / before["images"]
-    sure = spread == spread and abs(gain) > 2 * spread
     return (
-        f"The last step, {more:.1f} times the images, brought {gain:+.1f} points of ACSA"
-        + (f" (± {spread:.1f} over draws)" if spread == spread else "")
-        + ("." if sure else ": no more than chance.")
+        f"From at most {before['at most']:.0f} images a class to {last['at most']:.0f}, "
+        f"{last['images'] / before['images']:.1f} times as many in all: {gain:+.1f} points of "
+        f"ACSA (± {spread:.1f} over draws)"
+        + (", no more than chance." if abs(gain) <= 2 * spread else ".")
     )
 
 

@@ -135,6 +135,7 @@ def test_every_control_has_a_name_and_is_reached_by_keyboard(opened):
 
 def test_pictures_have_texts_from_the_data(opened):
     page = opened("#step=40")
+    until(page, "document.querySelector('#entropy svg')?.ariaLabel?.includes('over 40 steps')")
     entropy = page.evaluate("playground.state.rows.at(-1).entropy")
     said_of = page.locator("#entropy svg").get_attribute("aria-label")
     assert f"over 40 steps: entropy {entropy:.2f} now" in said_of

@@ -31,7 +31,7 @@ def test_what_is_kept_and_what_is_left_out_are_the_whole_source():
 
 
 def test_nothing_is_left_out_of_a_data_set_used_whole():
-    with pytest.raises(DataError, match="as_found.*learning curve"):
+    with pytest.raises(DataError, match=r"as_found.*learning curve"):
         load.left_out(DataConfig(dataset="digits", profile="as_found"))
 
 
@@ -91,7 +91,7 @@ def test_a_kept_dictionary_needs_its_backbone_and_its_split(outputs, tmp_path, m
     facts = {"dataset": "digits", "imbalance_ratio": "20", "split_seed": "3", "preset": "cpu"}
     feature_files.write(lab.source, tmp_path, "mine", facts)
     monkeypatch.setattr(feature_files, "FOLDER", tmp_path)
-    with pytest.raises(DataError, match="mine_backbone.safetensors is missing"):
+    with pytest.raises(DataError, match=r"mine_backbone\.safetensors is missing"):
         left_out.of_kept("mine")
 
     from safetensors.torch import save_file
