@@ -4,8 +4,8 @@
     python -m benchmarks.imagined --features FILE.safetensors
     python -m benchmarks.imagined --datasets digits --run-seeds 0 1 2 3 4
 
-Every generator trains phase 2's classifier twice: as the paper does, and with classes evenly and the
-log of what it sees added to its logits (Balanced Softmax's prior). Nothing is chosen here.
+Every generator trains phase 2's classifier twice: as the paper does, and with classes evenly and
+the log of what it sees added to its logits (Balanced Softmax's prior). Nothing is chosen here.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Any
 import torch
 
 from benchmarks.heads import Given, acsa, features, head, interval, recognised, scores
-from facog_lab import registry
 from facog_lab import phase2 as phase2_loop
+from facog_lab import registry
 from facog_lab.generator import Given as OfPhase2
 from facog_lab.rivals.imagined import Imagined
 from facog_lab.settings import Phase2Config

@@ -81,7 +81,7 @@ def of_kept(name: str) -> LeftOut:
 
 
 def _made(config: DataConfig, loop: Phase1, key: str) -> LeftOut:
-    run = Run(loop.data.name, "left_out", DictionaryConfig(), key)
+    run = Run(loop.data.name, "left_out", DictionaryConfig(views=0, seed=0), key)
 
     def kept() -> LeftOut | None:
         if (saved := run.load_or_warn()) is None:

@@ -76,13 +76,13 @@ def worth(mean: float, steps: pd.DataFrame) -> tuple[float, str]:
         Images that every class would need at least, and in words: below the foot of the ladder NaN
         and "below", above its top the top's and "above".
     """
-    heights, images = np.maximum.accumulate(steps["mean"]), steps["images"].to_numpy(float)
-    if mean < heights.iloc[0]:
+    heights, images = steps["mean"].cummax().to_numpy(), steps["images"].to_numpy(float)
+    if mean < heights[0]:
         return np.nan, f"below {images[0]:.0f}"
-    if mean >= heights.iloc[-1]:
+    if mean >= heights[-1]:
         return images[-1], f"{images[-1]:.0f} or more"
     above = int(np.searchsorted(heights, mean, side="right"))
-    low, high = heights.iloc[above - 1], heights.iloc[above]
+    low, high = heights[above - 1], heights[above]
     share = (mean - low) / (high - low)
     at = np.exp(np.log(images[above - 1]) * (1 - share) + np.log(images[above]) * share)
     return float(at), f"{at:.0f}"
