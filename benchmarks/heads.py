@@ -18,20 +18,18 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from facog_lab import metrics, models, registry
+from facog_lab import metrics, models, phase2, registry
 from facog_lab.dictionary import FeatureDictionary
 from facog_lab.rivals.head_loop import Head
 from facog_lab.rivals.heads import head_config, train_head
 from facog_lab.runs import feature_files, presets, stages
-from facog_lab.study import results
+from facog_lab.study import bootstrap, results
 
 REFERENCES = {"logit_adjustment": "LA", "balanced_softmax": "BS"}
-DRAWS = 2000  # of the bootstrap
 GROUPS = ("many", "medium", "few")
 Row = dict[str, Any]
 
@@ -82,29 +80,10 @@ def head(name: str, given: Given, seed: int) -> Head:
     return train_head(head_config(name, seed=seed), given.features, given.model, "cpu")
 
 
-@torch.no_grad()
 def recognised(classifier: nn.Module, dictionary: FeatureDictionary) -> Tensor:
     """(M,) float64: 1 for each test image that is recognised."""
-    found = [classifier(part.float()).argmax(1) for part in dictionary.test_features.split(10_000)]
-    return (torch.cat(found) == dictionary.test_labels).double()
-
-
-def interval(difference: Tensor, labels: Tensor) -> tuple[float, float]:
-    """95% of the mean over classes of a difference, by a bootstrap over each class's images.
-
-    Args:
-        difference: (M,), of each test image.
-        labels: (M,) int64.
-    """
-    rng = np.random.default_rng(0)
-    means = np.zeros(DRAWS)
-    classes = labels.unique().tolist()
-    for label in classes:
-        values, times = np.unique(difference[labels == label].numpy(), return_counts=True)
-        images = int(times.sum())
-        means += rng.multinomial(images, times / images, DRAWS) @ values / images / len(classes)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(low), float(high)
+    found = phase2.predict(classifier, dictionary)
+    return (found.classes == found.labels).double()
 
 
 def measure(given: Given, names: list[str], seeds: list[int]) -> list[Row]:
@@ -125,7 +104,7 @@ def measure(given: Given, names: list[str], seeds: list[int]) -> list[Row]:
         for reference in (r for r in REFERENCES if r in right):
             apart = right[name] - right[reference]
             mean = acsa(apart, given.features.test_labels)
-            low, high = interval(apart, given.features.test_labels)
+            low, high = bootstrap.interval(apart, given.features.test_labels)
             row[f"to_{reference}"] = [round(100 * v, 2) for v in (mean, low, high)]
         rows.append(row)
         print(text_of(row), flush=True)

@@ -1,4 +1,4 @@
-"""What loops report, and predictions to numbers: ACSA, GM, top-1, many / medium / few, tail."""
+"""What loops report, and predictions to numbers: ACSA, GM, top-1, many / medium / few, ECE."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 # options, and None where there was nothing to measure.
 History = dict[str, dict[str, list[Any]]]
 MANY_ABOVE, FEW_BELOW = 100, 20  # training images of a class; 20 to 100 is medium (Liu et al. 2019)
+BINS = 15  # of confidence, equally wide, from 0 to 1 (Guo et al. 2017)
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,34 @@ def append(table: dict[str, list[Any]], row: dict[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
+class Reliability:
+    """How sure a classifier was of test images, and how often rightly: sums over bins.
+
+    A bin k of K holds the images whose largest softmax probability is above k / K and at most
+    (k + 1) / K. Sums of several seeds are added to pool them.
+
+    Attributes:
+        images: (K,) how many fall into each bin.
+        confidence: (K,) the sum of their largest probabilities.
+        right: (K,) how many of them are classified rightly.
+    """
+
+    images: tuple[int, ...]
+    confidence: tuple[float, ...]
+    right: tuple[int, ...]
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error: |share right - mean confidence| of a bin, mean over images.
+
+        Every test image counts alike, as in Guo et al. (2017), not every class; on the balanced
+        test sets of long-tailed recognition that is the same.
+        """
+        apart = sum(abs(r - c) for r, c in zip(self.right, self.confidence, strict=True))
+        return apart / sum(self.images)
+
+
+@dataclass(frozen=True)
 class Metrics:
     """What a classifier scores on a test set; every figure is in [0, 1].
 
@@ -53,6 +82,8 @@ class Metrics:
         tail20: mean recall of the rarest fifth of the classes (Fig. 3): their ACSA.
         tail20_gm: geometric mean of the same.
         per_class: recall of each class.
+        ece: expected calibration error, see `Reliability`; None where only predictions are known.
+        reliability: what the ECE is made from, and a reliability curve can be; None as `ece`.
     """
 
     acsa: float
@@ -64,15 +95,20 @@ class Metrics:
     tail20: float
     tail20_gm: float
     per_class: tuple[float, ...]
+    ece: float | None = None
+    reliability: Reliability | None = None
 
 
-def evaluate(predictions: Tensor, labels: Tensor, class_counts: Tensor) -> Metrics:
+def evaluate(
+    predictions: Tensor, labels: Tensor, class_counts: Tensor, confidences: Tensor | None = None
+) -> Metrics:
     """Scores predictions of a test set in which every class appears.
 
     Args:
         predictions: (M,) int64, the predicted classes.
         labels: (M,) int64, the true ones.
         class_counts: (C,) int64, training images of each class.
+        confidences: (M,) the predicted classes' softmax probabilities, if they are known.
 
     Raises:
         ValueError: if a class has no test image, so that its recall is not defined.
@@ -85,10 +121,12 @@ def evaluate(predictions: Tensor, labels: Tensor, class_counts: Tensor) -> Metri
             f"test labels must cover the classes 0 to {num_classes - 1}, each at least once; "
             f"without an image: {missing}, in all {len(totals)} classes seen."
         )
-    right = labels.cpu()[predictions.cpu() == labels.cpu()]
+    predictions, labels = predictions.cpu(), labels.cpu()
+    right = labels[predictions == labels]
     recall = torch.bincount(right, minlength=num_classes).double() / totals
     counts = class_counts.cpu()
     tail = recall[rarest_classes(counts)]
+    known = None if confidences is None else reliability(confidences, predictions == labels)
     return Metrics(
         acsa=recall.mean().item(),
         gm=_geometric_mean(recall),
@@ -99,7 +137,27 @@ def evaluate(predictions: Tensor, labels: Tensor, class_counts: Tensor) -> Metri
         tail20=tail.mean().item(),
         tail20_gm=_geometric_mean(tail),
         per_class=tuple(recall.tolist()),
+        ece=known and known.ece,
+        reliability=known,
     )
+
+
+def reliability(confidences: Tensor, right: Tensor) -> Reliability | None:
+    """Sums over bins of confidence; None if a confidence is not finite, as after a divergence.
+
+    Args:
+        confidences: (M,) the predicted classes' softmax probabilities, M at least 1.
+        right: (M,) bool, whether the predicted class is the true one.
+    """
+    sure = confidences.double().cpu()
+    if not sure.isfinite().all():
+        return None
+    bins = (sure * BINS).ceil().long().clamp(1, BINS) - 1
+    images, hits, sums = (
+        torch.bincount(bins, weights=of, minlength=BINS)
+        for of in (None, right.cpu().double(), sure)
+    )
+    return Reliability(tuple(images.tolist()), tuple(sums.tolist()), tuple(map(int, hits.tolist())))
 
 
 def groups(class_counts: Tensor) -> list[str]:

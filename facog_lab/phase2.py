@@ -6,7 +6,7 @@ import copy
 import itertools
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -229,11 +229,25 @@ class Phase2:
         self.scores = self.evaluate()
 
 
+class Predicted(NamedTuple):
+    """What a classifier makes of test images.
+
+    Attributes:
+        classes: (M,) int64, those with the largest logits.
+        confidences: (M,) their softmax probabilities.
+        labels: (M,) int64, the true classes.
+    """
+
+    classes: Tensor
+    confidences: Tensor
+    labels: Tensor
+
+
 @torch.no_grad()
-def score(
+def predict(
     classifier: nn.Module, dictionary: FeatureDictionary, protocol: Tensor | None = None
-) -> metrics.Metrics:
-    """What a classifier scores on a dictionary's test features.
+) -> Predicted:
+    """What a classifier makes of a dictionary's test features, on the CPU.
 
     Args:
         classifier: features to logits.
@@ -245,9 +259,20 @@ def score(
     features, labels = dictionary.test_features.to(device), dictionary.test_labels
     if protocol is not None:
         features, labels = features[protocol.to(device)], labels[protocol.to(labels.device)]
-    found = []
+    found, sure = [], []
     for part in features.split(ROWS_AT_ONCE):
-        found.append(classifier(part.float()).argmax(1))
+        logits = classifier(part.float())
+        found.append(logits.argmax(1))
+        sure.append((logits.amax(1) - logits.logsumexp(1)).exp())
         if dictionary.release:
             dictionary.release()
-    return metrics.evaluate(torch.cat(found), labels, dictionary.class_counts)
+    return Predicted(torch.cat(found).cpu(), torch.cat(sure).cpu(), labels.cpu())
+
+
+def score(
+    classifier: nn.Module, dictionary: FeatureDictionary, protocol: Tensor | None = None
+) -> metrics.Metrics:
+    """What a classifier scores on a dictionary's test features, see `predict`."""
+    found = predict(classifier, dictionary, protocol)
+    counts = dictionary.class_counts
+    return metrics.evaluate(found.classes, found.labels, counts, found.confidences)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from facog_lab import models, phase2, registry
+from facog_lab import metrics, models, phase2, registry
 from facog_lab.config import ConfigError, Device, unknown
 from facog_lab.rivals.heads import head_config
 from facog_lab.runs import left_out, methods, stages
@@ -17,7 +17,7 @@ from facog_lab.runs.experiment import Experiment
 from facog_lab.runs.progress import Progress
 from facog_lab.runs.stages import Lab
 from facog_lab.runs.store import run_key
-from facog_lab.study import ceiling
+from facog_lab.study import bootstrap, ceiling
 from facog_lab.study.results import Row, rounded
 
 
@@ -257,7 +257,12 @@ def measure(task: Task, about: Mapping[str, Any], device: Device = "auto") -> li
         "split_hash": given.split_hash,
         "key": task.key(),
     }
-    return [
-        said | {"protocol": name} | rounded(phase2.score(classifier, given.features, images))
-        for name, images in given.test_protocols.items()
-    ]
+    rows = []
+    for name, images in given.test_protocols.items():
+        found = phase2.predict(classifier, given.features, images)
+        scores = metrics.evaluate(
+            found.classes, found.labels, given.features.class_counts, found.confidences
+        )
+        kept = bootstrap.packed(found.classes == found.labels, found.labels)
+        rows.append(said | {"protocol": name} | rounded(scores) | kept)
+    return rows

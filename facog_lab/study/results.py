@@ -16,13 +16,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
 from facog_lab import paths
 from facog_lab.config import digest
-from facog_lab.metrics import Metrics
+from facog_lab.metrics import BINS, Metrics
 from facog_lab.runs import store
 from facog_lab.runs.manifest import read_file
+from facog_lab.study import bootstrap
 
 Row = dict[str, Any]
 # What makes two rows of a file the same measurement.
@@ -95,6 +97,8 @@ def rounded(scores: Metrics) -> Row:
     """Scores as JSON values: five digits, four for each class."""
 
     def shortened(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: shortened(of) for name, of in value.items()}
         if isinstance(value, tuple):
             return [round(v, 4) for v in value]
         return round(value, 5) if isinstance(value, float) else value
@@ -128,10 +132,23 @@ def read(names: Iterable[str] | None = None) -> list[Row]:
     return rows
 
 
+_STRICT = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+
+class _Reliability(BaseModel):
+    """Sums over bins of confidence, see `metrics.Reliability`."""
+
+    model_config = _STRICT
+
+    images: list[NonNegativeInt] = Field(min_length=BINS, max_length=BINS)
+    confidence: list[float | int] = Field(min_length=BINS, max_length=BINS)
+    right: list[NonNegativeInt] = Field(min_length=BINS, max_length=BINS)
+
+
 class _Accuracy(BaseModel):
     """What a row of accuracies must be; the file may come from anybody."""
 
-    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+    model_config = _STRICT
 
     dataset: str
     imbalance_ratio: float | int | None
@@ -153,6 +170,26 @@ class _Accuracy(BaseModel):
     per_class: list[float | int]
     entropy: float | int | None
     seconds: float | int | None
+    # rows that were measured before these were kept have none of them
+    ece: float | int | None = None
+    reliability: _Reliability | None = None
+    recognised: str | None = None
+    test_counts: list[NonNegativeInt] | None = None
+
+    @model_validator(mode="after")
+    def _recognised_agrees(self) -> _Accuracy:
+        """The images that are recognised give the recalls of the row."""
+        if self.recognised is not None:
+            kept = {"recognised": self.recognised, "test_counts": self.test_counts or []}
+            right, labels = bootstrap.unpacked(kept)
+            classes = len(self.per_class)
+            totals = np.bincount(labels, minlength=classes)
+            if len(totals) != classes or not totals.all():
+                raise ValueError(f"test_counts has no image for one of {classes} classes")
+            recall = np.bincount(labels, weights=right, minlength=classes) / totals
+            if np.abs(recall - self.per_class).max() > 1e-4:
+                raise ValueError("recognised does not give the recalls in per_class")
+        return self
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,14 +15,13 @@ from facog_lab.config import Config
 from facog_lab.names import as_text, label, value_label
 from facog_lab.registry import choice
 from facog_lab.runs import presets, stages
-from facog_lab.settings import DataConfig
-from facog_lab.study import paper
+from facog_lab.settings import DataConfig, Phase2Config
+from facog_lab.study import bootstrap, paired, paper
 from facog_lab.study.grid import Cell
 from facog_lab.study.results import Row
 
 Score = Literal["acsa", "gm", "top1", "many", "medium", "few", "tail20"]
 KEY = ["method", "level", "variant"]  # what a line of a table stands for
-SAME = 1e-9  # differences that vary by less differ by rounding alone; a result has five digits
 
 
 class StudyConfig(Config):
@@ -118,10 +117,11 @@ def summary(
 
     Returns:
         By method, level and variant, best first: `seeds` (how many), `mean` and `sd` in percent,
-        `rank`; `gain`, the mean difference to `against` over the seeds that both have, in points,
-        and `p`, two-sided, of Student's paired t-test on these differences (NaN below two seeds,
-        and where no seed changes the difference, as between two closed forms on one phase 1);
-        `paper`, the paper's figure in percent. What was not run is NaN.
+        `rank`; beside `against`, over the `n` seeds that both have, what `paired.Compared` says
+        (`gain`, `above`, `p`, `p_signs`), `holm`, Holm's adjusted p over all p of the table, and
+        `low` and `high`, the 95% interval of the gain in points over test images, where all these
+        rows share one phase 1 and the score is ACSA; `paper`, the paper's figure in percent. What
+        was not run is NaN, or 0 of `seeds` and `n`.
     """
     per_seed = pd.DataFrame(rows, columns=[*KEY, "seed", score])
     per_seed = per_seed.dropna(subset=[score]).pivot_table(index=KEY, columns="seed", values=score)
@@ -132,47 +132,112 @@ def summary(
             "sd": 100 * per_seed.std(axis=1),
         }
     )
-    from scipy import stats  # a second to import
-
     table["rank"] = table["mean"].rank(ascending=False, method="min")
-    gain, p = {}, {}
+    tested: dict[tuple[str, str, str], dict[str, float]] = {}
     other = (against, "feature", "")
     for key in per_seed.index if other in per_seed.index else ():
         both = per_seed.loc[[key, other]].dropna(axis=1) if key != other else per_seed[[]]
         if len(both.columns):
-            first, second = both.to_numpy()
-            gain[key] = 100 * (first - second).mean()
-            if np.ptp(first - second) > SAME:
-                p[key] = stats.ttest_rel(first, second).pvalue
+            tested[key] = paired.compared(*both.to_numpy())._asdict()
+            ends = _over_images(rows, key, other, set(both.columns)) if score == "acsa" else None
+            if ends:
+                tested[key] |= {"low": 100 * ends[0], "high": 100 * ends[1]}
     said = {tuple(row[name] for name in KEY): 100 * row[score] for row in of_paper if score in row}
     named = {method for method, _, _ in table.index}
     more = [(method, "network", "") for method in not_built if method not in named]
     # all lines at once: pandas warns where they are added one by one
     keys = list(dict.fromkeys([*table.index, *said, *more]))
     table = table.reindex(pd.MultiIndex.from_tuples(keys, names=KEY)).fillna({"seeds": 0})
-    for name, values in (("gain", gain), ("p", p), ("paper", said)):
-        table[name] = [values.get(key, np.nan) for key in keys]
+    for name in ("n", "gain", "above", "p", "p_signs", "low", "high"):
+        empty = 0 if name in ("n", "above") else np.nan
+        table[name] = [tested.get(key, {}).get(name, empty) for key in keys]
+    table["holm"] = paired.holm(table["p"])
+    table["paper"] = [said.get(key, np.nan) for key in keys]
     table = table.sort_values(["mean", "paper"], ascending=False)
-    return table.astype({"seeds": int})
+    return table.astype({"seeds": int, "n": int, "above": int})
+
+
+def _over_images(
+    rows: Sequence[Row],
+    key: tuple[str, str, str],
+    other: tuple[str, str, str],
+    seeds: Collection[int],
+) -> tuple[float, float] | None:
+    """`bootstrap.between` of two methods, None if their rows do not share one phase 1."""
+    those, others = (
+        [row for row in rows if tuple(row[k] for k in KEY) == one and row["seed"] in seeds]
+        for one in (key, other)
+    )
+    given = {phase1_of(row) for row in (*those, *others)}
+    return bootstrap.between(those, others) if len(given) == 1 and None not in given else None
+
+
+def phase1_of(row: Row) -> tuple[Any, ...] | None:
+    """What says which phase 1 a row's features are of; None if the row changes it."""
+    of_phase2 = {change.partition("=")[0] for change in row["variant"].split(", ") if change}
+    own_network = row["level"] == "network" and row["method"] != "phase1"
+    if own_network or not of_phase2 <= set(Phase2Config.model_fields):
+        return None
+    if row["dictionary"]:
+        return (row["dictionary"],)
+    return tuple(row.get(name) for name in ("dataset", "imbalance_ratio", "preset", "seed"))
+
+
+def seeds_in_words(rows: Sequence[Row]) -> str:
+    """What differs between the seeds of some rows, and so what a p over them speaks of."""
+    if not rows:
+        return "not run yet"
+    if len({row["seed"] for row in rows}) == 1:
+        return "one seed: no spread, no test"
+    if all(row["dictionary"] for row in rows):
+        return "seeds are of phase 2 alone, on one phase 1: nothing is said of another phase 1"
+    return "each seed has its own subset and phase 1"
 
 
 def shown(table: pd.DataFrame) -> Any:
     """A summary for a notebook: readable names, one decimal, empty where nothing was run."""
-    named = table.reset_index()
-    built = ~named["method"].isin(paper.NOT_BUILT)
-    named["method"] = [label(name) for name in named["method"]]
-    named["variant"] = [changes(variant) for variant in named["variant"]]
-    named["level"] = named["level"].map(as_text).where(built, "not built")  # a table is HTML
-    named["mean ± sd"] = [
-        f"{mean:.1f}" + (f" ± {sd:.1f}" if sd == sd else "") if n else ""
-        for mean, sd, n in zip(named["mean"], named["sd"], named["seeds"], strict=True)
-    ]
-    for column, form in (("rank", "{:.0f}"), ("gain", "{:+.2f}"), ("paper", "{:.1f}")):
-        named[column] = [form.format(x) if x == x else "" for x in named[column]]
-    named["p"] = ["" if x != x else f"{x:.3f}" if x >= 0.001 else "< 0.001" for x in named["p"]]
-    columns = ["method", "variant", "level", "seeds", "mean ± sd", "rank", "gain", "p", "paper"]
-    kept = [c for c in columns if c == "mean ± sd" or (named[c].astype(str) != "").any()]
+    index = list(table.index)
+    there = [method not in paper.NOT_BUILT for method, _, _ in index]
+    named = pd.DataFrame(
+        {
+            "method": [name_of(key) for key in index],
+            # a table is HTML
+            "level": [
+                as_text(key[1]) if t else "not built" for key, t in zip(index, there, strict=True)
+            ],
+            "n": [n or "" for n in table["seeds"]],
+            "mean ± sd": [_spread(*line) for line in table[["mean", "sd"]].to_numpy()],
+            "rank": _texts(table["rank"], "{:.0f}"),
+            "gain": _texts(table["gain"], "{:+.2f}"),
+            "n of gain": [n or "" for n in table["n"]],
+            "p": [p_text(p) for p in table["p"]],
+            "p, Holm": [p_text(p) for p in table["holm"]],
+            "p, no normal": [
+                f"{p_text(p)} ({paired.name_of_test(n)}; {above} of {n} above)" if p == p else ""
+                for p, n, above in zip(table["p_signs"], table["n"], table["above"], strict=True)
+            ],
+            "95% over images": [
+                f"{low:+.2f} to {high:+.2f}" if low == low else ""
+                for low, high in table[["low", "high"]].to_numpy()
+            ],
+            "paper": _texts(table["paper"], "{:.1f}"),
+        }
+    )
+    kept = [c for c in named if c == "mean ± sd" or (named[c].astype(str) != "").any()]
     return named[kept].style.hide(axis="index")
+
+
+def p_text(p: float) -> str:
+    """A p for a table: three decimals, empty for NaN."""
+    return "" if p != p else f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def _texts(values: pd.Series, form: str) -> list[str]:
+    return [form.format(x) if x == x else "" for x in values]
+
+
+def _spread(mean: float, sd: float) -> str:
+    return "" if mean != mean else f"{mean:.1f}" + (f" ± {sd:.1f}" if sd == sd else "")
 
 
 def beside_paper(rows: Sequence[Row], table: str) -> pd.DataFrame:
