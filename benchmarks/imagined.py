@@ -20,13 +20,14 @@ from typing import Any
 
 import torch
 
-from benchmarks.heads import Given, acsa, features, head, interval, recognised, scores
+from benchmarks.heads import Given, acsa, features, head, recognised, scores
 from facog_lab import phase2 as phase2_loop
 from facog_lab import registry
 from facog_lab.generator import Given as OfPhase2
 from facog_lab.rivals.imagined import Imagined
 from facog_lab.settings import Phase2Config
 from facog_lab.study import results
+from facog_lab.study.bootstrap import interval
 
 PARTS: dict[str, Callable[[OfPhase2], Imagined]] = {
     "own_means": lambda given: Imagined(given.dictionary, move=False),

@@ -137,7 +137,7 @@ def evaluate(
         tail20=tail.mean().item(),
         tail20_gm=_geometric_mean(tail),
         per_class=tuple(recall.tolist()),
-        ece=known and known.ece,
+        ece=None if known is None else known.ece,
         reliability=known,
     )
 
