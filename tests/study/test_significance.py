@@ -139,12 +139,12 @@ def test_a_ranking_shows_every_method_and_the_paper(rows):
     table = significance.summary(rows, of_paper=of_paper)
     figure = result_charts.ranking(table, "title", line="random_oversampling")
     features, networks, papers = figure.data
-    assert dict(zip(features.y, features.x, strict=True))["FACoG"] == pytest.approx(82.2)
+    assert dict(zip(features.y, features.x, strict=True))["FACoG  n = 5"] == pytest.approx(82.2)
     assert next(iter(features.error_x.array)) == pytest.approx(100 * np.std(BETTER, ddof=1))
-    assert list(networks.y) == ["cross-entropy (network)"]
-    assert dict(zip(papers.y, papers.x, strict=True))["FACoG"] == 95
+    assert list(networks.y) == ["cross-entropy (network)  n = 1"]
+    assert dict(zip(papers.y, papers.x, strict=True))["FACoG  n = 5"] == 95
     assert figure.layout.shapes[0].x0 == pytest.approx(100 * np.mean(NULL))
-    assert figure.layout.yaxis.categoryarray[-1] == "FACoG"  # above
+    assert figure.layout.yaxis.categoryarray[-1] == "FACoG  n = 5"  # above
     empty = result_charts.ranking(significance.summary([]), "nothing")
     assert "not run" in empty.layout.title.subtitle.text
 
@@ -152,12 +152,36 @@ def test_a_ranking_shows_every_method_and_the_paper(rows):
 def test_gains_show_every_seed_and_who_is_sure(rows):
     table = significance.summary(rows)
     figure = result_charts.gains(rows, table, "title", "random_oversampling")
-    by_name = {trace.y[0]: trace for trace in figure.data[:-1]}
-    assert list(by_name["FACoG"].x) == pytest.approx(100 * np.subtract(BETTER, NULL))
+    by_name = {trace.y[0].partition("  n = ")[0]: trace for trace in figure.data[:-1]}
+    assert list(by_name["FACoG"].customdata) == pytest.approx(100 * np.subtract(BETTER, NULL))
     assert by_name["FACoG"].marker.color == result_charts.BLUE
     assert by_name["cross-entropy (network)"].marker.color == result_charts.INK  # one seed
     said = [note.text for note in figure.layout.annotations]
-    assert any(text.startswith("p 0.0") for text in said)
+    assert any("p 0.0" in text and "Holm" in text for text in said)
+
+
+def test_gains_far_away_are_marked_at_the_edge_with_their_value():
+    rows = [row("random_oversampling", seed, 0.4 + seed / 1000) for seed in (0, 1)]
+    rows += [row("gamo", seed, 0.3 + seed / 900) for seed in (0, 1)]
+    figure = result_charts.gains(rows, significance.summary(rows), "t", "random_oversampling")
+    (far,) = [trace for trace in figure.data if trace.y and trace.y[0].startswith("GAMO")]
+    assert list(far.x) == [-3, -3]
+    assert list(far.marker.symbol) == ["triangle-left"] * 2
+    assert min(far.customdata) < -9
+    assert any(note.text.startswith("-10.0 ") for note in figure.layout.annotations)
+    low, high = figure.layout.xaxis.range
+    assert low < -3 < 3 < high
+
+
+def test_a_reliability_curve_pools_seeds():
+    bins = {"images": [0] * 13 + [10, 30], "confidence": [0] * 13 + [9.0, 29.0],
+            "right": [0] * 13 + [5, 27]}  # fmt: skip
+    rows = [row("facog", seed, 0.5) | {"reliability": bins} for seed in (0, 1)]
+    figure = result_charts.reliability([*rows, row("lda", 0, 0.5)], ("facog", "lda"), "t")
+    _, curve = figure.data  # LDA's row has none
+    assert list(curve.x) == pytest.approx([0.9, 29 / 30])
+    assert list(curve.y) == pytest.approx([0.5, 0.9])
+    assert curve.name == "FACoG, ECE 15.0"
 
 
 def test_score_and_time_over_n_s(rows):
