@@ -22,7 +22,7 @@ test-faults: .venv/installed ## kills, full disks, corrupted files, malicious in
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist load -m "faults or long" $(ARGS)
 
 test-browser: .venv/browser ## JupyterLab in a real Chromium; ARGS='-m "long or not long"': the long ones, too
-	$(BIN)/pytest tests/browser $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/browser -n 2 --dist loadgroup $(ARGS)
 
 lab: .venv/installed ## JupyterLab at the notebooks
 	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks

@@ -8,7 +8,7 @@ from facog_lab import registry
 from facog_lab.estimators.oversampler import FeatureOversampler
 
 ALL = registry.oversamplers
-LEAVE_THE_HULL = ("facog_attention", "cgan", "safa", "tailcalib", "lent_spread")
+LEAVE_THE_HULL = ("facog_attention", "cgan", "safa", "tailcalib", "lent_spread", "imagined")
 HULL = tuple(name for name in ALL if name not in LEAVE_THE_HULL)
 FLOATS = ("float64", "float32", "float16")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")

@@ -47,6 +47,7 @@ METHOD_COLOURS = {
     "smote": "#e4d884", "borderline_smote": "#b48424", "dos": "#c0c090",
     "cgan": "#6cf0d8", "gamo_without_d": "#3c78a8", "gamo": "#30606c",
     "safa": "#788478", "tailcalib": "#9cc0fc", "lent_spread": "#900024",
+    "imagined": "#690f78",
 }  # fmt: skip
 
 _AXIS = {

@@ -73,7 +73,7 @@ PHASE1 = Cell("phase1", "network")
 
 
 # With Balanced Softmax's prior on the mixed batches: does it add to what they generate?
-_PRIOR = ("random_oversampling", "facog", "facog_attention", "tailcalib", "lent_spread")
+_PRIOR = ("random_oversampling", "facog", "facog_attention", "tailcalib", "lent_spread", "imagined")
 _SEEN = ("phase2.logit_prior", "seen")
 _PRIORS = ((_SEEN,), (("phase2.label_selection", "as_found"), _SEEN))
 

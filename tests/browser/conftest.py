@@ -15,6 +15,18 @@ FLAGS = [
 ]  # fmt: skip
 
 
+# Two processes have half of the tests each: files that open the same notebooks stay together, so
+# that each notebook is run once.
+SECOND = ("test_phase2_panel", "test_playground")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        group = "second" if item.path.stem in SECOND else "first"
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def missing(what):
     """Skips, but fails in CI: there nobody would notice that the tests are not run."""
     (pytest.fail if os.environ.get("CI") else pytest.skip)(f"The browser tests need {what}.")

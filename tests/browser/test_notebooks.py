@@ -3,8 +3,11 @@
 import pytest
 from lab import BLANK, OPTIONS, PLOTLY, SAID
 
-STEMS = ("00_lt_datasets", "01_phase1", "02_dictionary", "03_phase2", "04_embeddings",
-         "05_ablations", "06_benchmark", "09_sweep")  # fmt: skip
+STEMS = (
+    "00_lt_datasets", "01_phase1", "02_dictionary", "03_phase2", "04_embeddings", "05_ablations",
+    "06_benchmark", "07_ceiling",
+    pytest.param("09_sweep", marks=pytest.mark.long),  # papermill runs it, too
+)  # fmt: skip
 # Of a notebook that is saved with its widgets. JupyterLab keeps a picture of each figure, up to
 # 400 kB; the JavaScript of one FigureWidget, which none is to keep, has 4.8 MB.
 MOST_BYTES = 2_000_000
