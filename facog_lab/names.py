@@ -76,6 +76,19 @@ VALUES = {
 }  # fmt: skip
 
 
+# What a changed setting is called in a list of methods, where its name and value are too long.
+CHANGES = {
+    "logit_prior=seen": "with prior",
+    "label_selection=as_found": "classes as in training",
+    "label_selection=inverse": "rare classes more",
+    "label_selection=uniform": "classes evenly",
+    "references=fixed": "fixed references",
+    "classifier_batches=literal": "generated batches alone",
+    "reweighting=drw": "re-weighted",
+    "augmentation=standard": "without AutoAugment",
+}
+
+
 def label(name: str) -> str:
     """The readable name of a column, a setting, a method or a data set; others as they are."""
     if name in LABELS:

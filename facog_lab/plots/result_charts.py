@@ -109,9 +109,9 @@ def gains(
     )  # fmt: skip
     facts = tested[["gain", "p", "holm"]].to_numpy()
     for name, (gain, p, holm) in zip(names, facts, strict=True):
-        far = f"{gain:+.1f} " if abs(gain) > NEAR else ""
+        far = f"{gain:+.1f}; " if abs(gain) > NEAR else ""
         text = f"p {p_text(p)}, Holm {p_text(holm)}" if p == p else ""
-        theme.beside(figure, name, (far + text).strip())
+        theme.beside(figure, name, (far + text).rstrip("; "))
     figure.update_annotations(font_size=13)
     figure.add_vline(x=0, line={"color": INK, "width": 1}, layer="below")
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], tickfont_size=14)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from facog_lab import registry
 from facog_lab.config import Config
-from facog_lab.names import as_text, label, value_label
+from facog_lab.names import CHANGES, as_text, label, value_label
 from facog_lab.registry import choice
 from facog_lab.runs import presets, stages
 from facog_lab.settings import DataConfig, Phase2Config
@@ -46,9 +46,12 @@ def name_of(key: tuple[str, str, str]) -> str:
 
 
 def changes(variant: str) -> str:
-    """A variant with readable names and values: "λ_adv = 0.0"."""
-    parts = (change.partition("=") for change in variant.split(", ") if change)
-    return ", ".join(f"{label(name)} = {value_label(name, value)}" for name, _, value in parts)
+    """A variant in words: "with prior", or as setting and value: "λ_adv = 0.0"."""
+    parts = ((change, *change.partition("=")) for change in variant.split(", ") if change)
+    return ", ".join(
+        CHANGES.get(whole) or f"{label(name)} = {value_label(name, value)}"
+        for whole, name, _, value in parts
+    )
 
 
 def select(rows: Sequence[Row], **wanted: Any) -> list[Row]:
@@ -209,11 +212,15 @@ def shown(table: pd.DataFrame) -> Any:
             "mean ± sd": [_spread(*line) for line in table[["mean", "sd"]].to_numpy()],
             "rank": _texts(table["rank"], "{:.0f}"),
             "gain": _texts(table["gain"], "{:+.2f}"),
-            "n of gain": [n or "" for n in table["n"]],
+            # only where it is another n, as beside a method that was run on fewer seeds
+            "n of gain": [
+                n if n and n != seeds else ""
+                for n, seeds in zip(table["n"], table["seeds"], strict=True)
+            ],
             "p": [p_text(p) for p in table["p"]],
             "p, Holm": [p_text(p) for p in table["holm"]],
             "p, no normal": [
-                f"{p_text(p)} ({paired.name_of_test(n)}; {above} of {n} above)" if p == p else ""
+                f"{p_text(p)}, {above} of {n} above ({paired.name_of_test(n)})" if p == p else ""
                 for p, n, above in zip(table["p_signs"], table["n"], table["above"], strict=True)
             ],
             "95% over images": [

@@ -168,7 +168,7 @@ def test_gains_far_away_are_marked_at_the_edge_with_their_value():
     assert list(far.x) == [-3, -3]
     assert list(far.marker.symbol) == ["triangle-left"] * 2
     assert min(far.customdata) < -9
-    assert any(note.text.startswith("-10.0 ") for note in figure.layout.annotations)
+    assert any(note.text.startswith("-10.0; ") for note in figure.layout.annotations)
     low, high = figure.layout.xaxis.range
     assert low < -3 < 3 < high
 

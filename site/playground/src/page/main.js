@@ -233,7 +233,7 @@ export class Page {
     this.state.running = false;
     this.showRunning();
     this.times = [];
-    this.rate();
+    this.draw(); // the words of the last picture may have been left out while it ran
     const { rows, settings, now } = this.state,
       at = this.state.step;
     if (why === "paused" || why === "step") {
