@@ -19,7 +19,8 @@ PACKAGE = ROOT / "facog_lab"
 # training core: scikit-learn's interface, statistics, and what runs notebooks.
 WORKBENCH = {"plots", "ui", "cli", "estimators"}
 MORE = {
-    *(f"study.{name}" for name in ("clusters", "literals", "report", "run_notebook")),
+    *(f"study.{name}" for name in ("arranged", "clusters", "ladder", "literals", "report")),
+    "study.run_notebook",
     *(f"study.{name}" for name in ("significance", "sweep", "sweep_points", "sweep_tables")),
 }
 

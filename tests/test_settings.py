@@ -33,7 +33,9 @@ assert embedding
 assert sweep
 assert parameters
 # Parameters of notebooks and commands: in no key and no record.
-NEVER_WRITTEN = {"Common", "StudyConfig", "Where", "SweepConfig"}
+NEVER_WRITTEN = {
+    "Common", "StudyConfig", "Where", "SweepConfig", "BenchmarkConfig", "CeilingConfig", "CeilingView",
+}  # fmt: skip
 CONFIGS = {kind.__name__: kind for kind in all_configs()}
 
 

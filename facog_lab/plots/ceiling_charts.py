@@ -29,7 +29,7 @@ def ladder(
     """
     figure = blank(
         title,
-        "every class has at least so many real images; bars: standard deviation over seeds",
+        "bars: standard deviation over seeds",
         legend=theme.ABOVE,
     )
     figure.add_scatter(

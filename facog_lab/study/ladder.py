@@ -198,6 +198,11 @@ def tightness(of: FeatureDictionary, more: LeftOut) -> pd.DataFrame:
     )  # fmt: skip
 
 
+def tightness_table(table: pd.DataFrame) -> Any:
+    """`tightness` for a notebook."""
+    return table.style.hide(axis="index").format(precision=2)
+
+
 def learning_curve(
     of: FeatureDictionary, caps: Sequence[int] = CAPS, repeats: int = 5, seed: int = 0
 ) -> pd.DataFrame:

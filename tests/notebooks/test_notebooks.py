@@ -14,7 +14,8 @@ from facog_lab import runs
 from facog_lab.plots import embedding
 from facog_lab.plots.charts import class_colours
 from facog_lab.runs import checkpoint, presets, replay
-from facog_lab.study import report, significance, sweep
+from facog_lab.study import ladder, report, significance, sweep
+from facog_lab.study.arranged import BenchmarkConfig
 from facog_lab.ui import parameters
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("0[0-79]_*.ipynb"))
@@ -159,9 +160,11 @@ class TestSource:
         }
         checks = "".join(c.source for c in cells)
         main = re.search(r'parameters\.check\(main="(\w+)"', checks)[1]
-        name = re.search(r"extra=(\w+\.\w+)", checks)
+        name = re.search(r"extra=([\w.]+)", checks)
         configs = {"embedding.MapConfig": embedding.MapConfig,
                    "significance.StudyConfig": significance.StudyConfig,
+                   "BenchmarkConfig": BenchmarkConfig,
+                   "ladder.CeilingView": ladder.CeilingView,
                    "sweep.SweepConfig": sweep.SweepConfig}  # fmt: skip
         extra = configs[name[1]] if name else None
         settings = parameters.from_values(values, main, extra)
