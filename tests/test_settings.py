@@ -34,7 +34,8 @@ assert sweep
 assert parameters
 # Parameters of notebooks and commands: in no key and no record.
 NEVER_WRITTEN = {
-    "Common", "StudyConfig", "Where", "SweepConfig", "BenchmarkConfig", "CeilingConfig", "CeilingView",
+    "Common", "StudyConfig", "Where", "SweepConfig",
+    "BenchmarkConfig", "CeilingConfig", "CeilingView",
 }  # fmt: skip
 CONFIGS = {kind.__name__: kind for kind in all_configs()}
 
