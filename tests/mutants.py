@@ -304,7 +304,16 @@ FAULTS = [
     Fault("diagnostics.py", "if found.acsa >= UNDERFIT:", "if found.top1 >= UNDERFIT:"),
     Fault("diagnostics.py", "UNDERFIT = 0.6", "UNDERFIT = 0.5"),
     Fault("diagnostics.py", "(place < dictionary.class_counts[labels])", "(place >= 0)"),
-    Fault("significance.py", "100 * (first - second).mean()", "100 * (second - first).mean()"),
+    Fault("paired.py", "gain = len(differences), 100 *", "gain = len(differences), -100 *"),
+    Fault("paired.py", "np.arange(len(order), 0, -1)", "len(order)"),
+    Fault("paired.py", "np.maximum.accumulate(steps)", "steps"),
+    Fault("bootstrap.py", "@ values / images / len(classes)", "@ values / len(labels)"),
+    Fault("ladder.py", ".cummax()", ""),
+    Fault("ladder.py", "chance = spread[0] / len(seen) + spread[1] / len(unseen)", "chance = 0"),
+    Fault("ceiling.py", "others[: max(0, int(images) - count)]", "others[: int(images)]"),
+    Fault("ceiling.py", "count - len(others)", "count"),
+    Fault("imagined.py", "variance = 1 + known.unsure if", "variance = known.unsure if"),
+    Fault("imagined.py", "(known.means if move else of.means)", "of.means"),
 ]  # fmt: skip
 
 
