@@ -140,3 +140,13 @@ def test_a_learning_curve_rises_and_says_what_the_last_doubling_brought():
 def test_a_class_of_one_image_each_has_no_curve():
     of = tiny.dictionary((1, 1, 1))
     assert "no curve" in ladder.last_doubling(ladder.learning_curve(of))
+
+
+def test_what_chance_moves_is_not_counted():
+    """Two means of twelve images each lie apart by a sixth of the variance, by chance alone."""
+    moved = []
+    for seed in range(40):
+        seen, unseen = dictionary(1.0, 2 * seed), dictionary(1.0, 2 * seed + 1)
+        found = ladder.tightness(seen, LeftOut(unseen.features, unseen.labels))
+        moved.append(found.set_index("group").loc["few", "moved"])
+    assert abs(np.mean(moved)) < 0.06
