@@ -45,8 +45,8 @@ def ladder(
     figure.add_scatter(
         x=at, y=shown["mean"], mode="markers", name="methods", showlegend=bool(len(shown)),
         marker={"symbol": "diamond", "size": 11, "color": BLUE, "line": {"color": INK, "width": 1}},
-        customdata=np.stack([names, shown["way"].map("{:.0f}".format)], 1) if len(shown) else None,
-        hovertemplate="%{customdata[0]}: %{y:.2f}, %{customdata[1]}% of the way<extra></extra>",
+        customdata=np.stack([names, _way(shown["way"])], 1) if len(shown) else None,
+        hovertemplate="%{customdata[0]}: %{y:.2f}%{customdata[1]}<extra></extra>",
     )  # fmt: skip
     height = max(480, AROUND + 60 + LINE * len(names))
     heights = np.concatenate([steps["mean"], shown["mean"]])
@@ -61,6 +61,10 @@ def ladder(
     )  # fmt: skip
     figure.update_layout(height=height, margin_r=230)
     return figure.update_yaxes(title_text=f"{label(score)}, percent")
+
+
+def _way(shares: pd.Series) -> list[str]:
+    return [f", {share:.0f}% of the way" if share == share else "" for share in shares]
 
 
 def learning_curve(table: pd.DataFrame, title: str) -> go.Figure:
