@@ -23,7 +23,7 @@ def ranking(table: pd.DataFrame, title: str, score: str = "acsa", line: str = ""
     """Mean ± standard deviation of every method, the paper's figure beside it, in table's order.
 
     Args:
-        table: of significance.summary or significance.arranged; its first line is at the top.
+        table: of significance.summary or arranged.arranged; its first line is at the top.
         title: of the figure.
         score: that the table holds.
         line: a method whose mean is drawn through all, as "random_oversampling".
@@ -70,7 +70,7 @@ def gains(
 
     Args:
         rows: those that the table was made from.
-        table: of significance.summary or significance.arranged; its first line is at the top.
+        table: of significance.summary or arranged.arranged; its first line is at the top.
         title: of the figure.
         against: the method that the gains are over.
         score: that the table holds.

@@ -73,8 +73,8 @@ def worth(mean: float, steps: pd.DataFrame) -> tuple[float, str]:
         steps: of `rungs`, at least two rungs.
 
     Returns:
-        Images that every class would need at least, and in words: below the foot of the ladder NaN
-        and "below", above its top the top's and "above".
+        Images that every class would need at least, and the same in words: NaN and "below 5" under
+        a foot of 5, 500 and "500 or more" from a top of 500 on.
     """
     heights, images = steps["mean"].cummax().to_numpy(), steps["images"].to_numpy(float)
     if mean < heights[0]:
@@ -208,13 +208,12 @@ def learning_curve(
 ) -> pd.DataFrame:
     """What fewer images would have brought: every class cut down to n at most, LDA on the rest.
 
-    It needs no images left out: it says what the last doubling brought, which is what the next may
-    bring at most. The backbone has seen all images, so the curve is flatter than with a backbone
-    trained on n.
+    It needs no images left out: the last doubling seldom brings less than the next one will. The
+    backbone has seen all images, so the curve is flatter than with a backbone trained on n.
 
     Args:
         of: the dictionary.
-        caps: n, ascending; those above the second largest class change nothing and are left out.
+        caps: n; half of the largest class and all of it are added, larger ones left out.
         repeats: draws of the images that are kept.
         seed: of these draws.
 

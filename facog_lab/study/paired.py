@@ -21,7 +21,7 @@ class Compared(NamedTuple):
         above: how many of the seeds are above the other's.
         p: two-sided, of Student's paired t-test; NaN below two seeds, and where no seed changes the
             difference, as between two closed forms on one phase 1.
-        p_signs: two-sided, without a normal distribution, see `without_normal`; NaN as `p`.
+        p_signs: two-sided, takes no distribution for granted, see `distribution_free`; NaN as `p`.
     """
 
     n: int
@@ -46,10 +46,10 @@ def compared(first: ArrayLike, second: ArrayLike) -> Compared:
     from scipy import stats  # a second to import
 
     p = float(stats.ttest_1samp(differences, 0).pvalue)
-    return Compared(n, gain, above, p, without_normal(differences))
+    return Compared(n, gain, above, p, distribution_free(differences))
 
 
-def without_normal(differences: ArrayLike) -> float:
+def distribution_free(differences: ArrayLike) -> float:
     """A two-sided p that does not assume a normal distribution, by a rule that n alone decides.
 
     Up to `FEW` pairs: the share of all 2^n choices of signs under which the mean is as far from 0
@@ -70,7 +70,7 @@ def without_normal(differences: ArrayLike) -> float:
 
 
 def name_of_test(n: int) -> str:
-    """The test that `without_normal` makes of n pairs."""
+    """The test that `distribution_free` makes of n pairs."""
     return "sign flips" if n <= FEW else "Wilcoxon"
 
 

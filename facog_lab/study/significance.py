@@ -219,7 +219,7 @@ def shown(table: pd.DataFrame) -> Any:
             ],
             "p": [p_text(p) for p in table["p"]],
             "p, Holm": [p_text(p) for p in table["holm"]],
-            "p, no normal": [
+            "p, distribution-free": [
                 f"{p_text(p)}, {above} of {n} above ({paired.name_of_test(n)})" if p == p else ""
                 for p, n, above in zip(table["p_signs"], table["n"], table["above"], strict=True)
             ],

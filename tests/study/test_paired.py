@@ -39,13 +39,13 @@ def test_sign_flips_are_counted_one_by_one(n):
     of = np.random.default_rng(n).normal(0.3, 1, n)
     flips = [abs(sum(s * x for s, x in zip(signs, of, strict=True)))
              for signs in itertools.product((1, -1), repeat=n)]  # fmt: skip
-    assert paired.without_normal(of) == np.mean([f >= abs(of.sum()) - 1e-12 for f in flips])
-    assert paired.without_normal(np.abs(of)) == 2 / 2**n
+    assert paired.distribution_free(of) == np.mean([f >= abs(of.sum()) - 1e-12 for f in flips])
+    assert paired.distribution_free(np.abs(of)) == 2 / 2**n
 
 
 def test_above_five_it_is_wilcoxon():
     of = np.random.default_rng(0).normal(0.5, 1, 9)
-    assert paired.without_normal(of) == pytest.approx(stats.wilcoxon(of.round(9)).pvalue)
+    assert paired.distribution_free(of) == pytest.approx(stats.wilcoxon(of.round(9)).pvalue)
     assert (paired.name_of_test(5), paired.name_of_test(6)) == ("sign flips", "Wilcoxon")
 
 
